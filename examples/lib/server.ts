@@ -1,0 +1,48 @@
+import { parseArgs } from 'node:util';
+import { TcpListener, type TcpStream } from '@ouro/net';
+
+/** The options that every example server takes. Prints the help and exits if asked to. */
+export function serverOptions(description: string): { host: string; port: number } {
+  const { values } = parseArgs({
+    options: {
+      host: { type: 'string', default: '127.0.0.1' },
+      port: { type: 'string', default: '0' },
+      help: { type: 'boolean', short: 'h', default: false },
+    },
+  });
+  if (values.help) {
+    console.log(`${description}\n\n  --host HOST   address to listen on (127.0.0.1)\n  --port PORT   port, 0 for any (0)`);
+    process.exit(0);
+  }
+  return { host: values.host, port: Number(values.port) };
+}
+
+/**
+ * Listens, says where, and gives each connection to `handle`, which runs beside the others; closes the connection
+ * when it is done. SIGINT and SIGTERM close the listener and all connections, so that the process ends.
+ */
+export async function serve(
+  options: { host: string; port: number },
+  handle: (stream: TcpStream) => Promise<void>,
+): Promise<void> {
+  await using listener = await TcpListener.bind({ ...options, noDelay: true });
+  const { address, port, family } = listener.address;
+  console.log(`listening on ${family === 'IPv6' ? `[${address}]` : address}:${port}`);
+
+  const open = new Set<TcpStream>();
+  const stop = (): void => {
+    listener.close();
+    for (const stream of open) stream.close();
+  };
+  process.once('SIGINT', stop).once('SIGTERM', stop);
+
+  for await (const stream of listener) {
+    open.add(stream);
+    handle(stream)
+      .catch(() => {}) // a peer that resets is no failure of ours
+      .finally(() => {
+        open.delete(stream);
+        return stream.close();
+      });
+  }
+}

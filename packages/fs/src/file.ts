@@ -1,0 +1,194 @@
+import {
+  abortedBefore,
+  bound,
+  type Bytes,
+  checkBytes,
+  checkInteger,
+  close,
+  closedError,
+  type Future,
+  flow,
+  InFlight,
+  invalidType,
+  type OpOptions,
+  outOfRange,
+  type OpKind,
+  rejected,
+  resolved,
+} from '@ouro/runtime/driver';
+import { fileMode, type OpenFlags, openFlags } from './flags.ts';
+import { open, openKind } from './op/open.ts';
+import { fstat } from './op/statx.ts';
+import { sync } from './op/sync.ts';
+import { CURRENT, read, write } from './op/transfer.ts';
+import { truncate } from './op/truncate.ts';
+import { checkPath, type PathLike } from './path.ts';
+import type { Stats } from './stats.ts';
+
+/** How a file is opened. */
+export interface OpenOptions extends OpOptions {
+  /** Permission bits of a file that is created, before the umask. @default 0o666 */
+  readonly mode?: number | string | undefined;
+}
+
+/** Where an op begins: a byte of the file, or null for the file's current position. */
+export type Position = number | bigint | null;
+
+const CLOSED = -1;
+
+/**
+ * An open file. Every method that does I/O returns a future.
+ *
+ * A buffer that is handed in belongs to the op until its future has settled: do not change or read it before.
+ */
+export class File implements AsyncDisposable {
+  readonly path: string | Buffer;
+  readonly #ops: InFlight = new InFlight();
+  #fd: number;
+  #closing: Future<void> | undefined;
+
+  private constructor(fd: number, path: string | Buffer) {
+    this.#fd = fd;
+    this.path = path;
+  }
+
+  static readonly #OPEN: OpKind<File> = openKind((fd, path) => new File(fd, path));
+
+  /**
+   * Opens a file.
+   *
+   * @param flags as in `node:fs`; the file is always close-on-exec
+   * @throws what Node throws: `ENOENT`, `EACCES`, `EEXIST`, `EISDIR`, `EMFILE`…, with `syscall: 'open'` and `path`
+   */
+  static open(path: PathLike, flags: OpenFlags | number = 'r', options?: OpenOptions): Future<File> {
+    const plain = checkPath(path);
+    const bits = openFlags(flags);
+    const mode = fileMode(options?.mode ?? 0o666);
+    const aborted = abortedBefore(options);
+    if (aborted !== undefined) return rejected(aborted);
+    return bound(open(File.#OPEN, plain, bits, mode), options);
+  }
+
+  /** Creates a file for writing, or empties the one that is there: `open(path, 'w')`. */
+  static create(path: PathLike, options?: OpenOptions): Future<File> {
+    return File.open(path, 'w', options);
+  }
+
+  /** The descriptor; -1 once closed. It stays this file's: do not close it. */
+  get fd(): number {
+    return this.#fd;
+  }
+
+  /**
+   * Reads into `buffer`.
+   *
+   * @param position where in the file to begin; null or nothing: at the current position, which moves on. Ops at the
+   *   current position must be awaited one by one: the kernel runs those in flight in any order.
+   * @returns bytes read. Fewer than asked only at the end of the file (0: nothing left), or from a pipe, terminal
+   *   or the like, which gives what it has.
+   */
+  read(buffer: Bytes, position?: Position, options?: OpOptions): Future<number> {
+    checkBytes('buffer', buffer);
+    const from = checkPosition(position);
+    if (this.#fd === CLOSED) return rejected(closedError('read'));
+    const aborted = abortedBefore(options);
+    if (aborted !== undefined) return rejected(aborted);
+    if (buffer.byteLength === 0) return resolved(0);
+    return bound(read(this.#fd, buffer, from).in(this.#ops), options);
+  }
+
+  /**
+   * Writes all of `data`. A string is written as UTF-8.
+   *
+   * @param position where in the file to begin; null or nothing: at the current position, which moves on; files opened
+   *   for appending always write at their end.
+   * @returns bytes written: all of them. An error on the way carries `bytesTransferred`.
+   */
+  write(data: Bytes | string, position?: Position, options?: OpOptions): Future<number> {
+    const bytes = toBytes(data);
+    const from = checkPosition(position);
+    if (this.#fd === CLOSED) return rejected(closedError('write'));
+    const aborted = abortedBefore(options);
+    if (aborted !== undefined) return rejected(aborted);
+    if (bytes.byteLength === 0) return resolved(0);
+    return bound(write(this.#fd, bytes, from).in(this.#ops), options);
+  }
+
+  /** What is known about the file. */
+  stat(options?: OpOptions): Future<Stats> {
+    if (this.#fd === CLOSED) return rejected(closedError('fstat'));
+    const aborted = abortedBefore(options);
+    if (aborted !== undefined) return rejected(aborted);
+    return bound(fstat(this.#fd).in(this.#ops), options);
+  }
+
+  /** Waits until data and metadata have reached the device (`fsync(2)`). Writes still in flight are not waited for. */
+  sync(options?: OpOptions): Future<void> {
+    return this.#sync('fsync', options);
+  }
+
+  /** As `sync`, without the metadata that is not needed to read the data back (`fdatasync(2)`). */
+  datasync(options?: OpOptions): Future<void> {
+    return this.#sync('fdatasync', options);
+  }
+
+  #sync(syscall: 'fsync' | 'fdatasync', options: OpOptions | undefined): Future<void> {
+    if (this.#fd === CLOSED) return rejected(closedError(syscall));
+    const aborted = abortedBefore(options);
+    if (aborted !== undefined) return rejected(aborted);
+    return bound(sync(this.#fd, syscall === 'fdatasync').in(this.#ops), options);
+  }
+
+  /** Cuts the file to `length` bytes, or extends it with zeros. */
+  truncate(length = 0): Future<void> {
+    checkInteger('length', length, 0, Number.MAX_SAFE_INTEGER);
+    if (this.#fd === CLOSED) return rejected(closedError('ftruncate'));
+    return truncate(this.#fd, length, this.#ops);
+  }
+
+  /**
+   * Closes the file. Reads in flight are cancelled, writes and syncs are finished first; ops begun from here on fail
+   * with `EBADF`. Closing twice is one closing.
+   */
+  close(): Future<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  #close(): Future<void> {
+    const fd = this.#fd;
+    this.#fd = CLOSED;
+    if (this.#ops.empty) return close(fd);
+    return flow(async () => {
+      this.#ops.cancelEnding();
+      await new Promise<void>((drained) => this.#ops.whenEmpty(drained));
+      await close(fd);
+    });
+  }
+
+  [Symbol.asyncDispose](): Future<void> {
+    return this.close();
+  }
+}
+
+function checkPosition(position: Position | undefined): number {
+  if (position === undefined || position === null) return CURRENT;
+  if (typeof position === 'bigint') {
+    if (position < 0n || position > Number.MAX_SAFE_INTEGER) {
+      throw outOfRange('position', `>= 0 && <= ${Number.MAX_SAFE_INTEGER}`, position);
+    }
+    return Number(position);
+  }
+  if (typeof position !== 'number') throw invalidType('position', 'of type number or bigint', position);
+  checkInteger('position', position, 0, Number.MAX_SAFE_INTEGER);
+  return position;
+}
+
+/** A string's bytes, or the view itself. */
+export function toBytes(data: unknown): Bytes {
+  if (typeof data === 'string') return Buffer.from(data);
+  if (!ArrayBuffer.isView(data)) {
+    throw invalidType('data', 'of type string or an instance of Buffer, TypedArray, or DataView', data);
+  }
+  return data;
+}

@@ -1,0 +1,89 @@
+import { constants } from 'node:fs';
+
+const { S_IFMT, S_IFREG, S_IFDIR, S_IFLNK, S_IFIFO, S_IFSOCK, S_IFCHR, S_IFBLK } = constants;
+
+/** Linux's `makedev`: how `dev` and `rdev` are put together from major and minor. */
+function device(major: number, minor: number): number {
+  const low = ((major & 0xfff) << 8) | (minor & 0xff);
+  const high = Math.floor(minor / 256) * 2 ** 20 + Math.floor(major / 4096) * 2 ** 44;
+  return high + low;
+}
+
+const quad = (bytes: Buffer, at: number): number => bytes.readUInt32LE(at) + bytes.readUInt32LE(at + 4) * 2 ** 32;
+
+/** `struct statx_timestamp`: seconds (64 bits, signed) and nanoseconds, as milliseconds. */
+const timeMs = (bytes: Buffer, at: number): number =>
+  (bytes.readUInt32LE(at) + bytes.readInt32LE(at + 4) * 2 ** 32) * 1000 + bytes.readUInt32LE(at + 8) / 1e6;
+
+/** What is known about a file: the fields and methods of Node's `fs.Stats`. Times are milliseconds since 1970. */
+export class Stats {
+  readonly dev: number;
+  readonly ino: number;
+  readonly mode: number;
+  readonly nlink: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly rdev: number;
+  /** Bytes. */
+  readonly size: number;
+  readonly blksize: number;
+  /** Of 512 bytes each. */
+  readonly blocks: number;
+  readonly atimeMs: number;
+  readonly mtimeMs: number;
+  readonly ctimeMs: number;
+  readonly birthtimeMs: number;
+
+  /** @internal @param bytes holds a `struct statx` (`statx(2)`) from byte `at` on */
+  constructor(bytes: Buffer, at: number) {
+    this.blksize = bytes.readUInt32LE(at + 4);
+    this.nlink = bytes.readUInt32LE(at + 16);
+    this.uid = bytes.readUInt32LE(at + 20);
+    this.gid = bytes.readUInt32LE(at + 24);
+    this.mode = bytes.readUInt16LE(at + 28);
+    this.ino = quad(bytes, at + 32);
+    this.size = quad(bytes, at + 40);
+    this.blocks = quad(bytes, at + 48);
+    this.atimeMs = timeMs(bytes, at + 64);
+    this.birthtimeMs = timeMs(bytes, at + 80);
+    this.ctimeMs = timeMs(bytes, at + 96);
+    this.mtimeMs = timeMs(bytes, at + 112);
+    this.rdev = device(bytes.readUInt32LE(at + 128), bytes.readUInt32LE(at + 132));
+    this.dev = device(bytes.readUInt32LE(at + 136), bytes.readUInt32LE(at + 140));
+  }
+
+  get atime(): Date {
+    return new Date(this.atimeMs);
+  }
+  get mtime(): Date {
+    return new Date(this.mtimeMs);
+  }
+  get ctime(): Date {
+    return new Date(this.ctimeMs);
+  }
+  get birthtime(): Date {
+    return new Date(this.birthtimeMs);
+  }
+
+  isFile(): boolean {
+    return (this.mode & S_IFMT) === S_IFREG;
+  }
+  isDirectory(): boolean {
+    return (this.mode & S_IFMT) === S_IFDIR;
+  }
+  isSymbolicLink(): boolean {
+    return (this.mode & S_IFMT) === S_IFLNK;
+  }
+  isFIFO(): boolean {
+    return (this.mode & S_IFMT) === S_IFIFO;
+  }
+  isSocket(): boolean {
+    return (this.mode & S_IFMT) === S_IFSOCK;
+  }
+  isCharacterDevice(): boolean {
+    return (this.mode & S_IFMT) === S_IFCHR;
+  }
+  isBlockDevice(): boolean {
+    return (this.mode & S_IFMT) === S_IFBLK;
+  }
+}

@@ -1,0 +1,26 @@
+{
+  "variables": { "ouro_asan%": 0 },
+  "targets": [
+    {
+      "target_name": "ouro",
+      "sources": [
+        "src/addon.cpp",
+        "src/environment.cpp",
+        "src/file.cpp",
+        "src/loop_hook.cpp",
+        "src/socket.cpp",
+        "src/uring.cpp"
+      ],
+      "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
+      "defines": ["NAPI_VERSION=9", "NODE_ADDON_API_DISABLE_DEPRECATED", "NAPI_DISABLE_CPP_EXCEPTIONS"],
+      "cflags_cc!": ["-std=gnu++17", "-std=gnu++20", "-fno-rtti"],
+      "cflags_cc": ["-std=c++20", "-Wall", "-Wextra", "-Wno-unused-parameter", "-fvisibility=hidden"],
+      "conditions": [
+        ["ouro_asan==1", {
+          "cflags_cc": ["-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-g"],
+          "ldflags": ["-fsanitize=address,undefined"]
+        }]
+      ]
+    }
+  ]
+}

@@ -1,0 +1,128 @@
+// The module: what TypeScript can ask for. Arguments are checked in src/*.ts, the only caller.
+#include <napi.h>
+
+#include "environment.hpp"
+#include "file.hpp"
+#include "socket.hpp"
+
+namespace ouro {
+namespace {
+
+Environment* counted(const Napi::CallbackInfo& info) {
+  Environment* environment = Environment::of(info.Env());
+  environment->control()->api_calls += 1;
+  return environment;
+}
+
+Napi::Value external(Napi::Env env, void* data, size_t size) {
+  napi_value buffer;
+  if (napi_create_external_arraybuffer(env, data, size, nullptr, nullptr, &buffer) != napi_ok) {
+    Napi::Error::New(env, "This JavaScript engine does not allow external ArrayBuffers").ThrowAsJavaScriptException();
+    return env.Undefined();
+  }
+  return Napi::Value(env, buffer);
+}
+
+uint32_t word(const Napi::Object& object, const char* name, uint32_t otherwise) {
+  const Napi::Value value = object.Get(name);
+  return value.IsNumber() ? value.As<Napi::Number>().Uint32Value() : otherwise;
+}
+
+// open({ sqEntries, cqEntries, flagMask }, dispatch) -> the ring's description, or -errno
+Napi::Value Open(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  Environment* environment = Environment::of(env);
+  if (environment == nullptr) return Napi::Number::New(env, -ENOMEM);
+  if (environment->is_open()) return Napi::Number::New(env, -EBUSY);
+  const auto wanted = info[0].As<Napi::Object>();
+  UringOptions options;
+  options.sq_entries = word(wanted, "sqEntries", options.sq_entries);
+  options.cq_entries = word(wanted, "cqEntries", options.cq_entries);
+  options.flag_mask = word(wanted, "flagMask", options.flag_mask);
+  if (const int error = environment->open(options, info[1].As<Napi::Function>()); error != 0) {
+    return Napi::Number::New(env, error);
+  }
+
+  const Uring& ring = environment->engine();
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("shared", external(env, environment->shared().data(), environment->shared().size()));
+  result.Set("sqes", external(env, ring.sqes().data(), ring.sqes().size()));
+  result.Set("fds", external(env, environment->fd_table().data(), environment->fd_table().size()));
+  result.Set("sqEntries", ring.params().sq_entries);
+  result.Set("cqEntries", ring.params().cq_entries);
+  result.Set("setupFlags", ring.params().flags);
+  result.Set("features", ring.params().features);
+  result.Set("opcodes", Napi::Buffer<uint8_t>::Copy(env, ring.opcodes().data(), ring.opcodes().size()));
+  return result;
+}
+
+// submit() -> 0 or -errno. Tries for a while when the kernel is short of memory: a full queue is nobody's fault.
+Napi::Value Submit(const Napi::CallbackInfo& info) {
+  Engine& engine = counted(info)->engine();
+  constexpr int kTries = 1000;
+  int result = engine.submit();
+  for (int i = 0; i < kTries && result != 0; ++i) {
+    timespec pause{0, 1'000'000};
+    nanosleep(&pause, nullptr);
+    result = engine.submit();
+  }
+  return Napi::Number::New(info.Env(), result);
+}
+
+Napi::Value Arm(const Napi::CallbackInfo& info) {
+  counted(info)->hook().arm();
+  return info.Env().Undefined();
+}
+
+// register(opcode, address of the argument, its count) -> the kernel's result
+Napi::Value Register(const Napi::CallbackInfo& info) {
+  const auto address = static_cast<uintptr_t>(info[1].As<Napi::Number>().Int64Value());
+  const int result = counted(info)->engine().register_resource(info[0].As<Napi::Number>().Uint32Value(),
+                                                               reinterpret_cast<const void*>(address),
+                                                               info[2].As<Napi::Number>().Uint32Value());
+  return Napi::Number::New(info.Env(), result);
+}
+
+// allocate(bytes) -> ArrayBuffer over zeroed, page-aligned memory that lives as long as this environment
+Napi::Value Allocate(const Napi::CallbackInfo& info) {
+  const auto size = static_cast<size_t>(info[0].As<Napi::Number>().Int64Value());
+  uint8_t* data = counted(info)->allocate(size);
+  if (data == nullptr) return Napi::Number::New(info.Env(), -ENOMEM);
+  return external(info.Env(), data, size);
+}
+
+// addressOf(typed array) -> address of its first byte. A number: addresses have 47 bits (57 with 5-level paging,
+// which Linux gives only to those who ask for it), a double holds 53.
+Napi::Value AddressOf(const Napi::CallbackInfo& info) {
+  counted(info);
+  void* data = nullptr;
+  if (napi_get_typedarray_info(info.Env(), info[0], nullptr, nullptr, &data, nullptr, nullptr) != napi_ok) {
+    return Napi::Number::New(info.Env(), 0);
+  }
+  return Napi::Number::New(info.Env(), static_cast<double>(reinterpret_cast<uintptr_t>(data)));
+}
+
+// own(fd): this environment closes it at teardown
+Napi::Value Own(const Napi::CallbackInfo& info) {
+  counted(info)->own(info[0].As<Napi::Number>().Int32Value());
+  return info.Env().Undefined();
+}
+
+Napi::Object Init(Napi::Env env, Napi::Object exports) {
+  exports.Set("open", Napi::Function::New<Open>(env, "open"));
+  exports.Set("submit", Napi::Function::New<Submit>(env, "submit"));
+  exports.Set("arm", Napi::Function::New<Arm>(env, "arm"));
+  exports.Set("register", Napi::Function::New<Register>(env, "register"));
+  exports.Set("allocate", Napi::Function::New<Allocate>(env, "allocate"));
+  exports.Set("addressOf", Napi::Function::New<AddressOf>(env, "addressOf"));
+  exports.Set("own", Napi::Function::New<Own>(env, "own"));
+  export_file_calls(env, exports);
+  export_socket_calls(env, exports);
+  return exports;
+}
+
+}  // namespace
+}  // namespace ouro
+
+static Napi::Object InitAll(Napi::Env env, Napi::Object exports) { return ouro::Init(env, exports); }
+NODE_API_MODULE(ouro, InitAll)

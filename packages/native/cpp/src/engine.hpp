@@ -1,0 +1,49 @@
+// What an engine is to the loop hook and to JavaScript. An engine executes the SQEs that lie in shared memory
+// and posts completions; it knows no ops beyond that.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "shared.hpp"
+
+namespace ouro {
+
+class Engine {
+ public:
+  virtual ~Engine() = default;
+
+  // Hands every complete SQE to the executor without waiting. Returns 0 or -errno; on an error the SQEs stay
+  // queued and run with a later call, so whatever they refer to must stay alive.
+  virtual int submit() = 0;
+
+  // Submits, then waits for one completion: timeout_ns < 0 for ever, 0 not at all.
+  virtual int submit_and_wait(int64_t timeout_ns) = 0;
+
+  // Moves up to kBatchCapacity completions into the batch and returns their number.
+  virtual uint32_t reap() = 0;
+
+  // True while completions wait to be reaped.
+  virtual bool has_completions() const = 0;
+
+  // Arms a one-shot readiness poll of `fd` if none is armed. False if there was no room for it.
+  virtual bool arm_loop_poll(int fd) = 0;
+  // True once that poll has fired; reading it clears it.
+  virtual bool take_loop_poll_fired() = 0;
+
+  // SQEs not yet handed over, and ops handed over and not finished, our own poll not counted.
+  virtual uint32_t queued() const = 0;
+  virtual uint32_t in_flight() const = 0;
+
+  virtual int register_resource(uint32_t opcode, const void* arg, uint32_t nr_args) = 0;
+
+  // Cancels every op and returns when the last one has ended: from then on nothing writes to caller's memory.
+  virtual void shutdown() = 0;
+
+  Control* control() const { return control_; }
+
+ protected:
+  Control* control_ = nullptr;
+};
+
+}  // namespace ouro

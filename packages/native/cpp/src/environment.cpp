@@ -1,0 +1,74 @@
+#include "environment.hpp"
+
+#include <algorithm>
+
+namespace ouro {
+namespace {
+
+constexpr size_t kBatchOffset = 4096;
+constexpr size_t kSharedSize = kBatchOffset + kBatchCapacity * sizeof(Completion);
+
+}  // namespace
+
+Environment* Environment::of(Napi::Env env) {
+  if (auto* existing = env.GetInstanceData<Environment>(); existing != nullptr) return existing;
+  auto created = std::unique_ptr<Environment>(new Environment(env));
+  if (created->loop_ == nullptr || !created->shared_ || !created->fd_table_) return nullptr;
+  Environment* environment = created.get();
+  // The clean-up hook below destroys it, not the finalizer of the instance data, which may run while libuv
+  // still closes our handles.
+  if (napi_set_instance_data(env, environment, nullptr, nullptr) != napi_ok) return nullptr;
+  const auto on_cleanup = [](napi_async_cleanup_hook_handle, void* data) {
+    static_cast<Environment*>(data)->shutdown();
+  };
+  if (napi_add_async_cleanup_hook(env, on_cleanup, environment, &environment->cleanup_) != napi_ok) return nullptr;
+  created.release();
+  return environment;
+}
+
+Environment::Environment(Napi::Env env)
+    : env_(env),
+      shared_(sys::Mapping::map(kSharedSize, -1, 0)),
+      fd_table_(sys::Mapping::map(kFdTableSize, -1, 0)) {
+  if (napi_get_uv_event_loop(env, &loop_) != napi_ok) loop_ = nullptr;
+}
+
+int Environment::open(const UringOptions& options, Napi::Function dispatch) {
+  int error = 0;
+  engine_ = Uring::create(options, control(), {shared_.at<Completion>(kBatchOffset), kBatchCapacity},
+                          {fd_table_.data(), fd_table_.size()}, error);
+  if (!engine_) return error;
+  hook_ = std::make_unique<LoopHook>(env_, loop_, *engine_);
+  return hook_->start(dispatch);
+}
+
+uint8_t* Environment::allocate(size_t size) {
+  sys::Mapping region = sys::Mapping::map(size, -1, 0);
+  if (!region) return nullptr;
+  return regions_.emplace_back(std::move(region)).data();
+}
+
+void Environment::own(int fd) {
+  if (static_cast<size_t>(fd) >= fd_table_.size()) return;
+  fd_table_.data()[fd] = 1;
+  control()->fd_high = std::max(control()->fd_high, static_cast<uint32_t>(fd) + 1);
+}
+
+void Environment::shutdown() {
+  // Cancel, drain to the last completion, and only then free anything: nothing may write into memory that V8 is
+  // about to give back.
+  if (engine_) engine_->shutdown();
+  const auto destroy = [this] {
+    napi_async_cleanup_hook_handle cleanup = cleanup_;
+    std::unique_ptr<Environment> self(this);
+    self.reset();
+    napi_remove_async_cleanup_hook(cleanup);
+  };
+  if (hook_) {
+    hook_->close(destroy);
+  } else {
+    destroy();
+  }
+}
+
+}  // namespace ouro

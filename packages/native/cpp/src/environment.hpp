@@ -1,0 +1,53 @@
+// What one Node environment (the main thread or one worker) owns: its ring, its hook, the memory shared with
+// JavaScript, its descriptors.
+#pragma once
+
+#include <napi.h>
+#include <uv.h>
+
+#include <memory>
+#include <vector>
+
+#include "loop_hook.hpp"
+#include "sys.hpp"
+#include "uring.hpp"
+
+namespace ouro {
+
+class Environment {
+ public:
+  // The environment of the caller; made on first use and taken down by Node's clean-up of that environment.
+  static Environment* of(Napi::Env env);
+
+  // Zero, or -errno with nothing left behind.
+  int open(const UringOptions& options, Napi::Function dispatch);
+  bool is_open() const { return engine_ != nullptr; }
+
+  Uring& engine() { return *engine_; }
+  LoopHook& hook() { return *hook_; }
+  Control* control() { return shared_.at<Control>(0); }
+  sys::Mapping& shared() { return shared_; }
+  sys::Mapping& fd_table() { return fd_table_; }
+
+  // Zeroed page-aligned memory that lives as long as the environment; null if there is none.
+  uint8_t* allocate(size_t size);
+
+  // Notes that the environment owns a descriptor, which is closed at teardown unless JavaScript closed it.
+  void own(int fd);
+
+ private:
+  explicit Environment(Napi::Env env);
+  void shutdown();
+
+  napi_env env_;
+  uv_loop_t* loop_ = nullptr;
+  napi_async_cleanup_hook_handle cleanup_ = nullptr;
+  // Order matters: what is declared first is destroyed last, and the engine uses all of the memory.
+  sys::Mapping shared_;    // Control, then the batch
+  sys::Mapping fd_table_;
+  std::vector<sys::Mapping> regions_;
+  std::unique_ptr<Uring> engine_;
+  std::unique_ptr<LoopHook> hook_;
+};
+
+}  // namespace ouro

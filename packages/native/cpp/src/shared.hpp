@@ -1,0 +1,56 @@
+// The memory that C++ and TypeScript both read and write. src/layout.ts is the other half: change both together;
+// test/layout.test.ts holds them against each other.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace ouro {
+
+// One page. Words first, then counters as doubles so that JavaScript reads them without BigInt.
+struct Control {
+  uint32_t sq_tail;         // written by JS: SQEs that are complete in memory
+  uint32_t sq_head;         // written here: SQEs that the kernel has consumed
+  uint32_t refs;            // written by JS: ops in flight that keep the process alive
+  uint32_t armed;           // written here: 1 while the prepare handle is ref'd
+  uint32_t batch_length;    // written here: completions in the batch
+  uint32_t batch_position;  // written by JS: completions of the batch already taken over
+  uint32_t fd_high;         // written by both: one more than the highest descriptor ever owned
+  uint32_t in_flight;       // written here: ops the kernel has and has not finished
+
+  double enters;        // io_uring_enter calls
+  double sqes;          // SQEs consumed by the kernel
+  double cqes;          // completions reaped
+  double batches;       // entries into JavaScript
+  double overflows;     // times that the completion queue was found overflown
+  double loop_visits;   // times the hook gave way to libuv
+  double api_calls;     // Node-API calls that JavaScript made into the engine
+  double waits;         // enters that were allowed to block
+};
+static_assert(offsetof(Control, enters) == 32);
+static_assert(sizeof(Control) == 96);
+
+// One completion as JavaScript reads it from the batch: four 32-bit words.
+struct Completion {
+  uint32_t slot;        // low half of user_data
+  uint32_t generation;  // high half of user_data; see kResultIsFd
+  int32_t result;
+  uint32_t flags;
+};
+static_assert(sizeof(Completion) == 16);
+
+// Top bit of user_data: a result of zero or more is a descriptor. The one thing that native code knows of an op:
+// at teardown, when no JavaScript runs any more, such a descriptor has to be closed by us.
+inline constexpr uint32_t kResultIsFd = 1U << 31;
+
+// Slots that belong to no op. Their completions never reach a slot table.
+inline constexpr uint32_t kSlotIgnored = 0xFFFFFFFF;  // JS: cancel requests and the like
+inline constexpr uint32_t kSlotLoop = 0xFFFFFFFE;     // the poll on libuv's backend descriptor
+inline constexpr uint32_t kSlotTeardown = 0xFFFFFFFD; // the cancel of everything
+
+inline constexpr uint32_t kBatchCapacity = 1024;
+
+// One byte a descriptor: 1 where this environment owns it. Descriptors beyond are not tracked.
+inline constexpr size_t kFdTableSize = 1U << 20;
+
+}  // namespace ouro

@@ -1,0 +1,133 @@
+#include "socket.hpp"
+
+#include <arpa/inet.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <cstring>
+#include <string>
+
+#include "environment.hpp"
+
+namespace ouro {
+namespace {
+
+int32_t integer(const Napi::CallbackInfo& info, size_t index) { return info[index].As<Napi::Number>().Int32Value(); }
+
+Napi::Value answer(const Napi::CallbackInfo& info, int result) {
+  return Napi::Number::New(info.Env(), result < 0 ? -errno : result);
+}
+
+// (domain, type, protocol) -> descriptor. Blocking, as io_uring wants it: it would answer EAGAIN otherwise.
+Napi::Value Socket(const Napi::CallbackInfo& info) {
+  const int fd = ::socket(integer(info, 0), integer(info, 1) | SOCK_CLOEXEC, integer(info, 2));
+  if (fd >= 0) {
+    if (Environment* environment = Environment::of(info.Env()); environment != nullptr) environment->own(fd);
+  }
+  return answer(info, fd);
+}
+
+// (fd, sockaddr bytes)
+Napi::Value Bind(const Napi::CallbackInfo& info) {
+  const auto address = info[1].As<Napi::Uint8Array>();
+  return answer(info, ::bind(integer(info, 0), reinterpret_cast<const sockaddr*>(address.Data()),
+                             static_cast<socklen_t>(address.ByteLength())));
+}
+
+Napi::Value Listen(const Napi::CallbackInfo& info) {
+  return answer(info, ::listen(integer(info, 0), integer(info, 1)));
+}
+
+// (fd, level, name, integer value)
+Napi::Value SetSockOpt(const Napi::CallbackInfo& info) {
+  const int value = integer(info, 3);
+  return answer(info, ::setsockopt(integer(info, 0), integer(info, 1), integer(info, 2), &value, sizeof(value)));
+}
+
+// (fd, level, name) -> value or -errno. Only for options whose value is never negative.
+Napi::Value GetSockOpt(const Napi::CallbackInfo& info) {
+  int value = 0;
+  socklen_t size = sizeof(value);
+  const int result = ::getsockopt(integer(info, 0), integer(info, 1), integer(info, 2), &value, &size);
+  return answer(info, result < 0 ? result : value);
+}
+
+// (host, port, out) -> bytes of the sockaddr written, or -EINVAL where host is not a numeric address. IPv6 may carry
+// a zone ("fe80::1%eth0" or "%2").
+Napi::Value SockAddr(const Napi::CallbackInfo& info) {
+  std::string host = info[0].As<Napi::String>().Utf8Value();
+  const auto port = htons(static_cast<uint16_t>(info[1].As<Napi::Number>().Uint32Value()));
+  auto out = info[2].As<Napi::Uint8Array>();
+  sockaddr_in v4{};
+  v4.sin_family = AF_INET;
+  v4.sin_port = port;
+  if (::inet_pton(AF_INET, host.c_str(), &v4.sin_addr) == 1 && out.ByteLength() >= sizeof(v4)) {
+    std::memcpy(out.Data(), &v4, sizeof(v4));
+    return Napi::Number::New(info.Env(), sizeof(v4));
+  }
+  sockaddr_in6 v6{};
+  v6.sin6_family = AF_INET6;
+  v6.sin6_port = port;
+  if (const size_t zone = host.find('%'); zone != std::string::npos) {
+    const std::string name = host.substr(zone + 1);
+    v6.sin6_scope_id = ::if_nametoindex(name.c_str());
+    if (v6.sin6_scope_id == 0) v6.sin6_scope_id = static_cast<uint32_t>(std::strtoul(name.c_str(), nullptr, 10));
+    host.resize(zone);
+  }
+  if (::inet_pton(AF_INET6, host.c_str(), &v6.sin6_addr) == 1 && out.ByteLength() >= sizeof(v6)) {
+    std::memcpy(out.Data(), &v6, sizeof(v6));
+    return Napi::Number::New(info.Env(), sizeof(v6));
+  }
+  return Napi::Number::New(info.Env(), -EINVAL);
+}
+
+// (fd) -> { address, port, family } or -errno
+template <int (*call)(int, sockaddr*, socklen_t*)>
+Napi::Value Name(const Napi::CallbackInfo& info) {
+  sockaddr_storage storage{};
+  socklen_t size = sizeof(storage);
+  if (call(integer(info, 0), reinterpret_cast<sockaddr*>(&storage), &size) < 0) return answer(info, -1);
+  char text[INET6_ADDRSTRLEN + IF_NAMESIZE + 1] = "";
+  uint16_t port = 0;
+  if (storage.ss_family == AF_INET) {
+    const auto* v4 = reinterpret_cast<const sockaddr_in*>(&storage);
+    ::inet_ntop(AF_INET, &v4->sin_addr, text, sizeof(text));
+    port = ntohs(v4->sin_port);
+  } else if (storage.ss_family == AF_INET6) {
+    const auto* v6 = reinterpret_cast<const sockaddr_in6*>(&storage);
+    ::inet_ntop(AF_INET6, &v6->sin6_addr, text, sizeof(text));
+    port = ntohs(v6->sin6_port);
+    if (IN6_IS_ADDR_LINKLOCAL(&v6->sin6_addr)) {
+      char name[IF_NAMESIZE];
+      if (::if_indextoname(v6->sin6_scope_id, name) != nullptr) {
+        std::strcat(text, "%");
+        std::strcat(text, name);
+      }
+    }
+  }
+  Napi::Object result = Napi::Object::New(info.Env());
+  result.Set("address", text);
+  result.Set("port", port);
+  result.Set("family", storage.ss_family == AF_INET6 ? "IPv6" : "IPv4");
+  return result;
+}
+
+int getsockname_call(int fd, sockaddr* address, socklen_t* size) { return ::getsockname(fd, address, size); }
+int getpeername_call(int fd, sockaddr* address, socklen_t* size) { return ::getpeername(fd, address, size); }
+
+}  // namespace
+
+void export_socket_calls(Napi::Env env, Napi::Object exports) {
+  exports.Set("socket", Napi::Function::New<Socket>(env, "socket"));
+  exports.Set("sockaddr", Napi::Function::New<SockAddr>(env, "sockaddr"));
+  exports.Set("bind", Napi::Function::New<Bind>(env, "bind"));
+  exports.Set("listen", Napi::Function::New<Listen>(env, "listen"));
+  exports.Set("setsockopt", Napi::Function::New<SetSockOpt>(env, "setsockopt"));
+  exports.Set("getsockopt", Napi::Function::New<GetSockOpt>(env, "getsockopt"));
+  exports.Set("getsockname", Napi::Function::New<Name<getsockname_call>>(env, "getsockname"));
+  exports.Set("getpeername", Napi::Function::New<Name<getpeername_call>>(env, "getpeername"));
+}
+
+}  // namespace ouro

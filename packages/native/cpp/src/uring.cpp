@@ -1,0 +1,315 @@
+#include "uring.hpp"
+
+#include <linux/time_types.h>
+#include <poll.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace ouro {
+namespace {
+
+uint32_t load_acquire(const uint32_t* word) { return __atomic_load_n(word, __ATOMIC_ACQUIRE); }
+void store_release(uint32_t* word, uint32_t value) { __atomic_store_n(word, value, __ATOMIC_RELEASE); }
+
+// From the fullest set down; a kernel that does not know a flag answers EINVAL.
+//   DEFER_TASKRUN (6.1, needs SINGLE_ISSUER 6.0): completions are made only inside our own enter.
+//   NO_SQARRAY (6.6): one indirection less. COOP_TASKRUN (5.19): no interrupts from completions.
+//   SUBMIT_ALL (5.18): one bad SQE does not stop the rest. CQSIZE (5.5), CLAMP (5.6).
+constexpr uint32_t kLadder[] = {
+    IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER |
+        IORING_SETUP_DEFER_TASKRUN | abi::kSetupNoSqArray,
+    IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER |
+        IORING_SETUP_DEFER_TASKRUN,
+    IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER |
+        IORING_SETUP_COOP_TASKRUN,
+    IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL,
+    IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE,
+    0,
+};
+
+// A completion nobody will look at any more: if it brought a descriptor, that is closed.
+void discard(const Completion& completion) {
+  if ((completion.generation & kResultIsFd) != 0 && completion.result >= 0) ::close(completion.result);
+}
+
+constexpr uint32_t kSmallestRing = 8;
+constexpr int64_t kTeardownPatienceNs = 100'000'000;
+
+}  // namespace
+
+std::unique_ptr<Uring> Uring::create(const UringOptions& options, Control* control, std::span<Completion> batch,
+                                     std::span<uint8_t> fd_table, int& error) {
+  std::unique_ptr<Uring> ring(new Uring());  // the constructor is private: make_unique cannot reach it
+  ring->control_ = control;
+  ring->batch_ = batch;
+  ring->fd_table_ = fd_table;
+  error = ring->setup(options);
+  if (error == 0) error = ring->map_rings();
+  if (error == 0) error = ring->probe();
+  if (error != 0) return nullptr;
+
+  // A registered ring descriptor saves the lookup of the file on every enter (5.18); without it all works too.
+  io_uring_rsrc_update update{};
+  update.offset = 0xFFFFFFFF;
+  update.data = static_cast<uint64_t>(ring->fd_.get());
+  ring->enter_fd_ = ring->fd_.get();
+  if (sys::io_uring_register(ring->fd_.get(), IORING_REGISTER_RING_FDS, &update, 1) == 1) {
+    ring->enter_fd_ = static_cast<int>(update.offset);
+    ring->enter_flags_ = IORING_ENTER_REGISTERED_RING;
+  }
+  return ring;
+}
+
+int Uring::setup(const UringOptions& options) {
+  int error = -EINVAL;
+  for (const uint32_t rung : kLadder) {
+    // ENOMEM is the memlock limit of kernels before 5.12, or real: a smaller ring may still fit.
+    for (uint32_t entries = options.sq_entries; entries >= kSmallestRing; entries /= 2) {
+      params_ = {};
+      params_.flags = rung & options.flag_mask;
+      if ((params_.flags & IORING_SETUP_CQSIZE) != 0) params_.cq_entries = std::max(options.cq_entries, entries);
+      const int fd = sys::io_uring_setup(entries, &params_);
+      if (fd >= 0) {
+        fd_ = sys::Fd(fd);
+        return 0;
+      }
+      error = fd;
+      if (error != -ENOMEM) break;
+    }
+    if (error != -EINVAL) break;
+  }
+  return error;
+}
+
+int Uring::map_rings() {
+  const size_t cq_size = params_.cq_off.cqes + params_.cq_entries * sizeof(io_uring_cqe);
+  const bool indexed = (params_.flags & abi::kSetupNoSqArray) == 0;
+  const size_t sq_size =
+      indexed ? params_.sq_off.array + params_.sq_entries * sizeof(uint32_t) : cq_size;
+  const bool single = (params_.features & IORING_FEAT_SINGLE_MMAP) != 0;
+
+  sq_ring_ = sys::Mapping::map(single ? std::max(sq_size, cq_size) : sq_size, fd_.get(), IORING_OFF_SQ_RING);
+  if (!sq_ring_) return -errno;
+  if (!single) {
+    cq_ring_ = sys::Mapping::map(cq_size, fd_.get(), IORING_OFF_CQ_RING);
+    if (!cq_ring_) return -errno;
+  }
+  sqes_ = sys::Mapping::map(params_.sq_entries * sizeof(io_uring_sqe), fd_.get(), IORING_OFF_SQES);
+  if (!sqes_) return -errno;
+
+  const sys::Mapping& cq = single ? sq_ring_ : cq_ring_;
+  sq_khead_ = sq_ring_.at<uint32_t>(params_.sq_off.head);
+  sq_ktail_ = sq_ring_.at<uint32_t>(params_.sq_off.tail);
+  sq_kflags_ = sq_ring_.at<uint32_t>(params_.sq_off.flags);
+  cq_khead_ = cq.at<uint32_t>(params_.cq_off.head);
+  cq_ktail_ = cq.at<uint32_t>(params_.cq_off.tail);
+  cq_mask_ = *cq.at<uint32_t>(params_.cq_off.ring_mask);
+  cqes_ = cq.at<io_uring_cqe>(params_.cq_off.cqes);
+  if (indexed) {
+    // Slot i of the SQ always holds SQE i, so the index array is written once.
+    uint32_t* array = sq_ring_.at<uint32_t>(params_.sq_off.array);
+    for (uint32_t i = 0; i < params_.sq_entries; ++i) array[i] = i;
+  }
+  return 0;
+}
+
+int Uring::probe() {
+  constexpr uint32_t kMost = 256;
+  std::vector<uint64_t> memory((sizeof(io_uring_probe) + kMost * sizeof(io_uring_probe_op)) / sizeof(uint64_t) + 1);
+  auto* answer = reinterpret_cast<io_uring_probe*>(memory.data());
+  const int error = sys::io_uring_register(fd_.get(), IORING_REGISTER_PROBE, answer, kMost);
+  if (error < 0) return error;
+  opcodes_.assign(static_cast<size_t>(answer->last_op) + 1, 0);
+  for (uint32_t i = 0; i < answer->ops_len; ++i) {
+    const io_uring_probe_op& op = answer->ops[i];
+    if (op.op < opcodes_.size()) opcodes_[op.op] = static_cast<uint8_t>(op.flags);
+  }
+  const uint32_t needed = IORING_FEAT_NODROP | IORING_FEAT_EXT_ARG;
+  const bool new_enough = opcodes_.size() > abi::kOpSendZc && (opcodes_[abi::kOpSendZc] & IO_URING_OP_SUPPORTED) != 0;
+  return (params_.features & needed) == needed && new_enough ? 0 : -ENOTSUP;
+}
+
+int Uring::enter(uint32_t min_complete, uint32_t flags, const void* arg, size_t arg_size) {
+  const uint32_t to_submit = queued();
+  store_release(sq_ktail_, control_->sq_tail);
+  control_->enters += 1;
+  const int result =
+      sys::io_uring_enter(enter_fd_, to_submit, min_complete, flags | enter_flags_, arg, arg_size);
+  // The kernel's own head says what it took, whatever the call returned.
+  const uint32_t head = load_acquire(sq_khead_);
+  const uint32_t taken = head - sq_submitted_;
+  in_flight_ += taken;
+  sq_submitted_ = head;
+  control_->sq_head = head;
+  control_->sqes += taken;
+  control_->in_flight = in_flight();
+  return result;
+}
+
+int Uring::submit() {
+  int result = 0;
+  for (int fruitless = 0; queued() > 0 && fruitless < 2;) {
+    const uint32_t before = queued();
+    result = enter(0, 0, nullptr, 0);
+    // Inline completions fill the CQ while JavaScript cannot reap, and an overflown CQ makes enter answer EBUSY
+    // on kernels before 5.19: take them off the ring. They reach JavaScript with the next batches, in order.
+    if (cq_ready() > cq_mask_ / 2 || overflown()) spill();
+    fruitless = queued() < before || result == -EINTR ? 0 : fruitless + 1;
+  }
+  if (queued() == 0) return 0;
+  return result < 0 ? result : -EAGAIN;
+}
+
+int Uring::submit_and_wait(int64_t timeout_ns) {
+  const bool wait = timeout_ns != 0 && spilled_.empty();
+  __kernel_timespec ts{};
+  io_uring_getevents_arg arg{};
+  if (wait && timeout_ns > 0) {
+    ts.tv_sec = timeout_ns / 1'000'000'000;
+    ts.tv_nsec = timeout_ns % 1'000'000'000;
+    arg.ts = reinterpret_cast<uint64_t>(&ts);
+  }
+  if (wait) control_->waits += 1;
+  uint32_t flags = IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG;
+  if ((params_.features & abi::kFeatNoIowait) != 0) flags |= abi::kEnterNoIowait;
+  const int result = enter(wait ? 1 : 0, flags, &arg, sizeof(arg));
+  return result == -ETIME || result == -EINTR || result > 0 ? 0 : result;
+}
+
+uint32_t Uring::in_flight() const {
+  const bool poll_in_kernel = loop_poll_armed_ && static_cast<int32_t>(sq_submitted_ - loop_poll_index_) > 0;
+  return in_flight_ - (poll_in_kernel ? 1 : 0);
+}
+
+bool Uring::overflown() const { return (load_acquire(sq_kflags_) & IORING_SQ_CQ_OVERFLOW) != 0; }
+
+uint32_t Uring::cq_ready() const { return load_acquire(cq_ktail_) - *cq_khead_; }
+
+bool Uring::has_completions() const { return !spilled_.empty() || cq_ready() > 0; }
+
+bool Uring::account(const io_uring_cqe& cqe) {
+  if ((cqe.flags & IORING_CQE_F_MORE) == 0) --in_flight_;
+  const auto slot = static_cast<uint32_t>(cqe.user_data);
+  if (slot == kSlotLoop) {
+    loop_poll_armed_ = false;
+    loop_poll_fired_ = true;
+    return false;
+  }
+  if (slot == kSlotTeardown) return false;
+  control_->cqes += 1;
+  return slot != kSlotIgnored;
+}
+
+void Uring::spill() {
+  if (overflown()) control_->overflows += 1;
+  for (;;) {
+    uint32_t head = *cq_khead_;
+    const uint32_t tail = load_acquire(cq_ktail_);
+    for (; head != tail; ++head) {
+      const io_uring_cqe& cqe = cqes_[head & cq_mask_];
+      if (account(cqe)) {
+        spilled_.push_back({static_cast<uint32_t>(cqe.user_data), static_cast<uint32_t>(cqe.user_data >> 32),
+                            cqe.res, cqe.flags});
+      }
+    }
+    store_release(cq_khead_, head);
+    if (!overflown()) break;
+    // The backlog moves into the ring on an enter that asks for events.
+    control_->enters += 1;
+    const int result = sys::io_uring_enter(enter_fd_, 0, 0, IORING_ENTER_GETEVENTS | enter_flags_, nullptr, 0);
+    if (result < 0 && result != -EINTR) break;
+  }
+  control_->in_flight = in_flight();
+}
+
+uint32_t Uring::reap() {
+  if (overflown()) spill();
+  uint32_t count = 0;
+  while (count < batch_.size() && !spilled_.empty()) {
+    batch_[count++] = spilled_.front();
+    spilled_.pop_front();
+  }
+  uint32_t head = *cq_khead_;
+  const uint32_t tail = load_acquire(cq_ktail_);
+  for (; head != tail && count < batch_.size(); ++head) {
+    const io_uring_cqe& cqe = cqes_[head & cq_mask_];
+    if (account(cqe)) {
+      batch_[count++] = {static_cast<uint32_t>(cqe.user_data), static_cast<uint32_t>(cqe.user_data >> 32),
+                         cqe.res, cqe.flags};
+    }
+  }
+  store_release(cq_khead_, head);
+  control_->in_flight = in_flight();
+  control_->batch_length = count;
+  control_->batch_position = 0;
+  return count;
+}
+
+io_uring_sqe* Uring::next_sqe() {
+  if (queued() >= params_.sq_entries && submit() != 0 && queued() >= params_.sq_entries) return nullptr;
+  auto* sqe = sqes_.at<io_uring_sqe>((control_->sq_tail & (params_.sq_entries - 1)) * sizeof(io_uring_sqe));
+  std::memset(sqe, 0, sizeof(*sqe));
+  return sqe;
+}
+
+bool Uring::arm_loop_poll(int fd) {
+  if (loop_poll_armed_) return true;
+  io_uring_sqe* sqe = next_sqe();
+  if (sqe == nullptr) return false;
+  sqe->opcode = IORING_OP_POLL_ADD;
+  sqe->fd = fd;
+  sqe->poll32_events = __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? POLLIN << 16 : POLLIN;
+  sqe->user_data = kSlotLoop;
+  loop_poll_index_ = control_->sq_tail++;
+  loop_poll_armed_ = true;
+  return true;
+}
+
+int Uring::register_resource(uint32_t opcode, const void* arg, uint32_t nr_args) {
+  return sys::io_uring_register(fd_.get(), opcode, arg, nr_args);
+}
+
+void Uring::shutdown() {
+  // Completions that JavaScript had been given and did not get to.
+  for (uint32_t i = control_->batch_position; i < control_->batch_length; ++i) {
+    discard(batch_[i]);
+  }
+  control_->batch_length = control_->batch_position = 0;
+
+  // What was queued is handed over first: an SQE in the queue is complete, and closes among them must run.
+  submit();
+  while (in_flight_ > 0 || queued() > 0) {
+    if (io_uring_sqe* sqe = next_sqe(); sqe != nullptr) {
+      sqe->opcode = IORING_OP_ASYNC_CANCEL;
+      sqe->cancel_flags = IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL;
+      sqe->user_data = kSlotTeardown;
+      control_->sq_tail += 1;
+    }
+    // What cannot be cancelled (a disk read in progress) ends by itself; what slipped by is cancelled again.
+    submit_and_wait(kTeardownPatienceNs);
+    while (has_completions()) {
+      const uint32_t count = reap();
+      for (uint32_t i = 0; i < count; ++i) discard(batch_[i]);
+      if (count == 0 && !has_completions()) break;
+    }
+    control_->batch_length = 0;
+  }
+
+  const uint32_t high = std::min<uint32_t>(control_->fd_high, static_cast<uint32_t>(fd_table_.size()));
+  for (uint32_t fd = 0; fd < high; ++fd) {
+    if (fd_table_[fd] != 0) {
+      fd_table_[fd] = 0;
+      ::close(static_cast<int>(fd));
+    }
+  }
+
+  if (enter_flags_ != 0) {
+    io_uring_rsrc_update update{};
+    update.offset = static_cast<uint32_t>(enter_fd_);
+    sys::io_uring_register(fd_.get(), IORING_UNREGISTER_RING_FDS, &update, 1);
+  }
+  fd_.reset();
+}
+
+}  // namespace ouro

@@ -1,0 +1,85 @@
+// The kernel's ring.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "engine.hpp"
+#include "sys.hpp"
+
+namespace ouro {
+
+struct UringOptions {
+  uint32_t sq_entries = 256;
+  uint32_t cq_entries = 4096;
+  uint32_t flag_mask = 0xFFFFFFFF;  // setup flags that may be used at all; tests take rungs of the ladder away
+};
+
+class Uring final : public Engine {
+ public:
+  // Null on failure, with `error` = -errno of the call that failed. -ENOTSUP: the kernel has io_uring but lacks
+  // something that ouro cannot do without (see abi::kOpSendZc).
+  static std::unique_ptr<Uring> create(const UringOptions& options, Control* control,
+                                       std::span<Completion> batch, std::span<uint8_t> fd_table, int& error);
+
+  int submit() override;
+  int submit_and_wait(int64_t timeout_ns) override;
+  uint32_t reap() override;
+  bool has_completions() const override;
+  bool arm_loop_poll(int fd) override;
+  bool take_loop_poll_fired() override { return std::exchange(loop_poll_fired_, false); }
+  uint32_t queued() const override { return control_->sq_tail - sq_submitted_; }
+  uint32_t in_flight() const override;
+  int register_resource(uint32_t opcode, const void* arg, uint32_t nr_args) override;
+  void shutdown() override;
+
+  const io_uring_params& params() const { return params_; }
+  std::span<uint8_t> sqes() const { return {sqes_.data(), sqes_.size()}; }
+  // One byte an opcode: the flags of IORING_REGISTER_PROBE.
+  const std::vector<uint8_t>& opcodes() const { return opcodes_; }
+
+ private:
+  Uring() = default;
+  int setup(const UringOptions& options);
+  int map_rings();
+  int probe();
+
+  int enter(uint32_t min_complete, uint32_t flags, const void* arg, size_t arg_size);
+  uint32_t cq_ready() const;
+  bool overflown() const;
+  // Takes one completion off the ring's books. False for our own, which nobody else is to see.
+  bool account(const io_uring_cqe& cqe);
+  void spill();
+  io_uring_sqe* next_sqe();
+
+  sys::Fd fd_;
+  int enter_fd_ = -1;  // fd_, or its index in the registered rings
+  uint32_t enter_flags_ = 0;
+  io_uring_params params_{};
+  sys::Mapping sq_ring_;
+  sys::Mapping cq_ring_;  // empty where one mapping serves both
+  sys::Mapping sqes_;
+
+  uint32_t* sq_khead_ = nullptr;
+  uint32_t* sq_ktail_ = nullptr;
+  uint32_t* sq_kflags_ = nullptr;
+  uint32_t* cq_khead_ = nullptr;
+  uint32_t* cq_ktail_ = nullptr;
+  uint32_t cq_mask_ = 0;
+  io_uring_cqe* cqes_ = nullptr;
+
+  std::span<Completion> batch_;
+  std::span<uint8_t> fd_table_;
+  std::deque<Completion> spilled_;  // reaped while JavaScript was still reading the batch
+  std::vector<uint8_t> opcodes_;
+
+  uint32_t sq_submitted_ = 0;  // the kernel's head as we last saw it
+  uint32_t in_flight_ = 0;
+  uint32_t loop_poll_index_ = 0;  // its place in the SQ
+  bool loop_poll_armed_ = false;
+  bool loop_poll_fired_ = false;
+};
+
+}  // namespace ouro

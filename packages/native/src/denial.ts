@@ -1,0 +1,105 @@
+import { readFileSync } from 'node:fs';
+import { release } from 'node:os';
+import { getSystemErrorName } from 'node:util';
+
+/** What keeps io_uring from this process. */
+export type DenialReason = 'sysctl' | 'seccomp' | 'kernel' | 'memory' | 'unknown';
+
+/** What the machine says of itself, as far as a denial is concerned. */
+export interface DenialEvidence {
+  /** The result of `io_uring_setup`, below zero; `-ENOTSUP` where the ring lacks what ouro needs. */
+  readonly result: number;
+  /** `kernel.io_uring_disabled` (6.6): 0 allowed, 1 for a group only, 2 for nobody; null where it does not exist. */
+  readonly sysctl: number | null;
+  /** `Seccomp` of `/proc/self/status`: 2 where a filter is in force; null where it cannot be read. */
+  readonly seccomp: number | null;
+  /** `uname -r` */
+  readonly kernel: string;
+}
+
+/** io_uring cannot be used here. The message says what denied it and what to do about it. */
+export class UringUnavailableError extends Error {
+  readonly code = 'ERR_OURO_URING_UNAVAILABLE';
+  readonly syscall = 'io_uring_setup';
+  readonly errno: number;
+  readonly reason: DenialReason;
+
+  constructor(reason: DenialReason, errno: number, explanation: string) {
+    super(`io_uring is not available: ${explanation}`);
+    this.name = 'UringUnavailableError';
+    this.errno = errno;
+    this.reason = reason;
+  }
+}
+
+const EPERM = -1;
+const ENOMEM = -12;
+const ENOSYS = -38;
+const ENOTSUP = -95;
+
+function numberIn(path: string, pattern: RegExp): number | null {
+  try {
+    const match = pattern.exec(readFileSync(path, 'utf8'));
+    return match?.[1] === undefined ? null : Number(match[1]);
+  } catch {
+    return null;
+  }
+}
+
+/** Collects what `explain` needs. */
+export function evidence(result: number): DenialEvidence {
+  return {
+    result,
+    sysctl: numberIn('/proc/sys/kernel/io_uring_disabled', /^(\d+)/),
+    seccomp: numberIn('/proc/self/status', /^Seccomp:\s*(\d+)/m),
+    kernel: release(),
+  };
+}
+
+/** Says which of the three guards (sysctl, seccomp, kernel) refused, and how to get past it. */
+export function explain({ result, sysctl, seccomp, kernel }: DenialEvidence): UringUnavailableError {
+  const name = result < 0 ? getSystemErrorName(result) : 'no error';
+  const unavailable = (reason: DenialReason, explanation: string): UringUnavailableError =>
+    new UringUnavailableError(reason, result, `${explanation} (io_uring_setup: ${name})`);
+
+  if (result === ENOTSUP) {
+    return unavailable(
+      'kernel',
+      `Linux ${kernel} has io_uring without multishot receive and provided-buffer rings; ouro needs 6.0 or newer. Upgrade the kernel`,
+    );
+  }
+  if (result === EPERM && sysctl === 2) {
+    return unavailable(
+      'sysctl',
+      'kernel.io_uring_disabled is 2, which forbids it to every process. An administrator can allow it with: sysctl -w kernel.io_uring_disabled=0',
+    );
+  }
+  if (result === EPERM && sysctl === 1) {
+    return unavailable(
+      'sysctl',
+      'kernel.io_uring_disabled is 1, which allows it only to CAP_SYS_ADMIN and to members of the group in kernel.io_uring_group. Join that group, or set: sysctl -w kernel.io_uring_disabled=0',
+    );
+  }
+  if ((result === EPERM || result === ENOSYS) && seccomp === 2) {
+    return unavailable(
+      'seccomp',
+      'a seccomp filter forbids the system call, as the default profiles of Docker, containerd and Kubernetes do. Run the container with a profile that allows io_uring_setup, io_uring_enter and io_uring_register (docker run --security-opt seccomp=profile.json)',
+    );
+  }
+  if (result === ENOSYS) {
+    return unavailable(
+      'kernel',
+      `Linux ${kernel} was built without io_uring (CONFIG_IO_URING) or is older than 5.1. Use a kernel of 6.0 or newer that has it`,
+    );
+  }
+  if (result === ENOMEM) {
+    return unavailable(
+      'memory',
+      'the kernel could not get memory for the ring. Kernels before 5.12 charge it to the memlock limit: raise it (ulimit -l), or raise the memory limit of the cgroup',
+    );
+  }
+  if (result === EPERM) {
+    return unavailable('unknown', 'something forbids the system call: a security module (SELinux, AppArmor) perhaps. Ask its log');
+  }
+  return unavailable('unknown', `Linux ${kernel} refused the ring`);
+}

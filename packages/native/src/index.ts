@@ -1,0 +1,2 @@
+export { type DenialEvidence, type DenialReason, evidence, explain, UringUnavailableError } from './denial.ts';
+export { type Addon, addon, type RingDescription, type RingOptions, type SocketName } from './loader.ts';

@@ -1,0 +1,37 @@
+/**
+ * The memory that TypeScript shares with the addon, as `cpp/src/shared.hpp` lays it out. Change both together.
+ */
+
+/** Index into the control words (`Uint32Array` over the shared memory). */
+export const SQ_TAIL = 0;
+export const SQ_HEAD = 1;
+export const REFS = 2;
+export const ARMED = 3;
+export const BATCH_LENGTH = 4;
+export const BATCH_POSITION = 5;
+export const FD_HIGH = 6;
+export const IN_FLIGHT = 7;
+
+/** Index into the counters (`Float64Array` over the shared memory). */
+export const ENTERS = 4;
+export const SQES = 5;
+export const CQES = 6;
+export const BATCHES = 7;
+export const OVERFLOWS = 8;
+export const LOOP_VISITS = 9;
+export const API_CALLS = 10;
+export const WAITS = 11;
+
+/** Byte offset of the batch, and the 32-bit words of one completion in it: slot, generation, result, flags. */
+export const BATCH_OFFSET = 4096;
+export const BATCH_CAPACITY = 1024;
+export const COMPLETION_WORDS = 4;
+
+/** 32-bit words of one SQE. */
+export const SQE_WORDS = 16;
+
+/** Top bit of the generation: a result of zero or more is a descriptor. */
+export const RESULT_IS_FD = 0x8000_0000;
+
+/** The slot of requests whose completion nobody needs to see, such as cancellations. */
+export const SLOT_IGNORED = 0xffff_ffff;

@@ -1,0 +1,104 @@
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+
+/** What `cpp/src/addon.cpp` exports. Results below zero are `-errno`. */
+export interface Addon {
+  open(options: RingOptions, dispatch: (count: number) => void): RingDescription | number;
+  submit(): number;
+  arm(): void;
+  register(opcode: number, address: number, count: number): number;
+  allocate(bytes: number): ArrayBuffer | number;
+  addressOf(view: Uint8Array): number;
+  own(fd: number): void;
+  sizeHint(fd: number): number;
+  socket(domain: number, type: number, protocol: number): number;
+  bind(fd: number, address: Uint8Array): number;
+  listen(fd: number, backlog: number): number;
+  setsockopt(fd: number, level: number, name: number, value: number): number;
+  getsockopt(fd: number, level: number, name: number): number;
+  sockaddr(host: string, port: number, out: Uint8Array): number;
+  getsockname(fd: number): SocketName | number;
+  getpeername(fd: number): SocketName | number;
+}
+
+/** One end of a connection. */
+export interface SocketName {
+  readonly address: string;
+  readonly port: number;
+  readonly family: 'IPv4' | 'IPv6';
+}
+
+/** How to set up a ring. */
+export interface RingOptions {
+  /** Entries of the submission queue: a power of two from 8 to 32768. @default 256 */
+  readonly sqEntries?: number;
+  /** Entries of the completion queue: a power of two, at least `sqEntries`. @default 4096 */
+  readonly cqEntries?: number;
+  /** Setup flags (`IORING_SETUP_*`) that may be used at all. @default all */
+  readonly flagMask?: number;
+}
+
+/** The ring that the kernel gave, with the memory it shares. */
+export interface RingDescription {
+  readonly shared: ArrayBuffer;
+  readonly sqes: ArrayBuffer;
+  readonly fds: ArrayBuffer;
+  readonly sqEntries: number;
+  readonly cqEntries: number;
+  readonly setupFlags: number;
+  readonly features: number;
+  readonly opcodes: Uint8Array;
+}
+
+const require = createRequire(import.meta.url);
+
+function libc(): 'glibc' | 'musl' {
+  const header = process.report.getReport() as { header?: { glibcVersionRuntime?: string } };
+  return header.header?.glibcVersionRuntime === undefined ? 'musl' : 'glibc';
+}
+
+/** Where the addon may be, most local first. */
+function candidates(): string[] {
+  const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
+  const override = process.env['OURO_NATIVE_PATH'];
+  if (override !== undefined && override !== '') return [override];
+  const found = [here('../cpp/build/Release/ouro.node'), here('../cpp/build/Debug/ouro.node')];
+  if (process.platform === 'linux') found.push(`@ouro/native-linux-${process.arch}-${libc()}`);
+  return found;
+}
+
+let loaded: Addon | undefined;
+
+/**
+ * Loads the addon on first use; importing the package loads nothing.
+ * @throws Error with `code: 'ERR_OURO_NATIVE'`, naming each place that was tried, where there is no build for
+ * this platform; on Bun, which has no libuv, at once.
+ */
+export function addon(): Addon {
+  if (loaded !== undefined) return loaded;
+  if (process.versions['bun'] !== undefined) {
+    throw failure('ouro needs the libuv event loop of Node.js, which Bun does not have', []);
+  }
+  const attempts: string[] = [];
+  for (const candidate of candidates()) {
+    if (candidate.startsWith('/') && !existsSync(candidate)) {
+      attempts.push(`${candidate}: no such file`);
+      continue;
+    }
+    try {
+      loaded = require(candidate) as Addon;
+      return loaded;
+    } catch (error) {
+      attempts.push(`${candidate}: ${error instanceof Error ? error.message.split('\n')[0] : String(error)}`);
+    }
+  }
+  throw failure(`No native build of ouro for ${process.platform}-${process.arch}`, attempts);
+}
+
+function failure(message: string, attempts: string[]): Error {
+  const tried = attempts.map((attempt) => `\n  - ${attempt}`).join('');
+  return Object.assign(new Error(tried === '' ? message : `${message}. Tried:${tried}`), {
+    code: 'ERR_OURO_NATIVE',
+  });
+}

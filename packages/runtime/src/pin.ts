@@ -1,0 +1,132 @@
+import { markAsUntransferable } from 'node:worker_threads';
+import { invalidType } from './errors.ts';
+import { reactor } from './reactor.ts';
+
+/** Any view of bytes: Buffer, typed array, DataView. */
+export type Bytes = ArrayBufferView;
+
+/** What `addressOf` answers for memory that may go away under the kernel: go through a `Bounce`. */
+export const UNSTABLE = -1;
+
+/**
+ * Whether a buffer marked as untransferable stays where it is against everything that scripts can do. On Node 20 a
+ * transfer of such a buffer copies; on 24 and 26 it throws; on 22 `ArrayBuffer.prototype.transfer` still detaches
+ * it. Asked, not guessed from the version.
+ */
+function markingHolds(): boolean {
+  const buffer = new ArrayBuffer(8);
+  markAsUntransferable(buffer);
+  try {
+    structuredClone(buffer, { transfer: [buffer] });
+  } catch {
+    // Refused: so much the better.
+  }
+  const { transfer } = ArrayBuffer.prototype as { transfer?: () => ArrayBuffer };
+  try {
+    transfer?.call(buffer);
+  } catch {
+    // Refused as well.
+  }
+  return buffer.byteLength === 8;
+}
+
+let markable: boolean | undefined;
+const addresses = new WeakMap<ArrayBufferLike, number>();
+
+// One entry in front of the WeakMap: most programs use one slab for many ops. Large buffers are not kept alive so.
+const MOST_CACHED_BYTES = 1 << 20;
+let lastBuffer: ArrayBufferLike | undefined;
+let lastAddress = 0;
+
+/** Checks that `value` is a view of bytes. */
+export function checkBytes(name: string, value: unknown): asserts value is Bytes {
+  if (!ArrayBuffer.isView(value)) {
+    throw invalidType(name, 'an instance of Buffer, TypedArray, or DataView', value);
+  }
+}
+
+/**
+ * The address of a view's first byte, or `UNSTABLE`. The buffer below it is marked as untransferable: it can no
+ * longer be moved to another thread (a transfer copies it on Node 20 and throws on later versions), because the
+ * kernel writes to it while JavaScript runs. The op must keep the view alive until its last CQE.
+ *
+ * Asked once for each ArrayBuffer and then remembered.
+ * @throws TypeError if the buffer is detached
+ */
+export function addressOf(view: Bytes): number {
+  const buffer = view.buffer;
+  if (buffer === lastBuffer) return lastAddress + view.byteOffset;
+  const base = addresses.get(buffer) ?? lookUp(buffer);
+  if (base === UNSTABLE) return UNSTABLE;
+  // A detached view is empty. Only then is it worth asking.
+  if (view.byteLength === 0) assertAttached(buffer);
+  if (buffer.byteLength <= MOST_CACHED_BYTES) {
+    lastBuffer = buffer;
+    lastAddress = base;
+  }
+  return base + view.byteOffset;
+}
+
+function assertAttached(buffer: ArrayBufferLike): void {
+  // Throws the engine's own TypeError for a detached buffer.
+  new Uint8Array(buffer);
+}
+
+function lookUp(buffer: ArrayBufferLike): number {
+  const bytes = new Uint8Array(buffer);
+  const { resizable = false } = buffer as { resizable?: boolean };
+  let address = UNSTABLE;
+  if (buffer instanceof ArrayBuffer) {
+    markable ??= markingHolds();
+    if (markable && !resizable) {
+      markAsUntransferable(buffer);
+      address = reactor().addon.addressOf(bytes);
+    }
+  } else {
+    // Shared memory never moves and cannot be detached; growing happens in place.
+    address = reactor().addon.addressOf(bytes);
+  }
+  addresses.set(buffer, address);
+  return address;
+}
+
+/**
+ * Memory of our own in the place of a caller's that cannot be trusted to stay: a resizable buffer, or any buffer on
+ * a Node where marking does not hold. No script ever sees it, so nothing can detach it.
+ */
+export class Bounce {
+  readonly address: number;
+  readonly bytes: Buffer;
+  readonly #target: Bytes;
+
+  private constructor(target: Bytes) {
+    this.#target = target;
+    this.bytes = Buffer.allocUnsafeSlow(target.byteLength);
+    this.address = reactor().addon.addressOf(this.bytes);
+  }
+
+  /** For the kernel to fill; `copyBack` brings the bytes to the caller. */
+  static toFill(target: Bytes): Bounce {
+    return new Bounce(target);
+  }
+
+  /** For the kernel to read: a copy of what the view holds now. */
+  static filled(source: Bytes): Bounce {
+    const bounce = new Bounce(source);
+    bounce.bytes.set(asBytes(source));
+    return bounce;
+  }
+
+  /** Copies the first `count` bytes to where the caller wanted them, as far as that memory still exists. */
+  copyBack(count: number): number {
+    const target = asBytes(this.#target);
+    const fits = Math.min(count, target.byteLength);
+    target.set(this.bytes.subarray(0, fits));
+    return fits;
+  }
+}
+
+/** The same memory as bytes. */
+export function asBytes(view: Bytes): Uint8Array {
+  return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
+}

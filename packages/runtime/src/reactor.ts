@@ -1,0 +1,272 @@
+import { type Addon, addon, evidence, explain, type RingDescription } from '@ouro/native';
+import { IO_URING_OP_SUPPORTED, IORING_CQE_F_MORE, IORING_OP_ASYNC_CANCEL, IORING_OP_CLOSE } from '@ouro/native/abi';
+import {
+  ARMED,
+  BATCH_CAPACITY,
+  BATCH_OFFSET,
+  BATCH_POSITION,
+  COMPLETION_WORDS,
+  FD_HIGH,
+  REFS,
+  SLOT_IGNORED,
+  SQ_HEAD,
+  SQ_TAIL,
+  SQE_WORDS,
+} from '@ouro/native/layout';
+import { describe, systemError } from './errors.ts';
+import { type RingConfig, type RunOptions, ringConfig } from './options.ts';
+import { type Completion, type ScratchChunk, Slots, scratchOffset } from './slots.ts';
+
+const TWO_32 = 4_294_967_296;
+
+/**
+ * The heart: writes SQEs straight into the kernel's queue and hands each completion to whoever waits for it. One
+ * for each thread. Nothing here calls into native code for an op: the loop hook submits what lies in the queue
+ * when Node would sleep, and enters `#dispatch` once for each batch of completions.
+ */
+export class Reactor {
+  readonly addon: Addon;
+  readonly ring: RingDescription;
+  readonly config: RingConfig;
+  readonly slots: Slots;
+  /** CQEs whose slot had moved on. Always 0: a slot lives until its last CQE. */
+  stale = 0;
+  readonly words: Uint32Array;
+  readonly counters: Float64Array;
+  readonly #sqes: Uint32Array;
+  readonly #batch: Int32Array;
+  readonly #fds: Uint8Array;
+  readonly #sqEntries: number;
+  readonly #sqMask: number;
+
+  constructor(native: Addon, config: RingConfig) {
+    this.addon = native;
+    this.config = config;
+    const ring = native.open(config, (count) => this.#dispatch(count));
+    if (typeof ring === 'number') throw explain(evidence(ring));
+    this.ring = ring;
+    this.words = new Uint32Array(ring.shared);
+    this.counters = new Float64Array(ring.shared);
+    this.#batch = new Int32Array(ring.shared, BATCH_OFFSET, BATCH_CAPACITY * COMPLETION_WORDS);
+    this.#sqes = new Uint32Array(ring.sqes);
+    this.#fds = new Uint8Array(ring.fds);
+    this.#sqEntries = ring.sqEntries;
+    this.#sqMask = ring.sqEntries - 1;
+    this.slots = new Slots(native);
+  }
+
+  /** Whether the kernel knows an opcode. */
+  supports(opcode: number): boolean {
+    return ((this.ring.opcodes[opcode] ?? 0) & IO_URING_OP_SUPPORTED) !== 0;
+  }
+
+  /**
+   * First half of an op: takes a slot. Fill its scratch, then `push`; if that is not to be, `abandon` it.
+   */
+  take(completion: Completion): number {
+    return this.slots.take(completion);
+  }
+
+  abandon(slot: number): void {
+    this.slots.release(slot);
+  }
+
+  /** The scratch memory of a slot: see `Slots`. */
+  scratch(slot: number): ScratchChunk {
+    return this.slots.scratch(slot);
+  }
+
+  /** The address of a slot's scratch, as the kernel is to get it. */
+  scratchAddress(slot: number): number {
+    return this.slots.scratch(slot).address + scratchOffset(slot);
+  }
+
+  /**
+   * Second half of an op: writes its SQE (`struct io_uring_sqe`, 64 bytes). From here on the kernel may use all
+   * that it refers to until the last CQE.
+   *
+   * @param head opcode, `IOSQE_*` flags << 8, ioprio << 16
+   * @param offset `off`/`addr2`; -1 is the all-ones of "current position"
+   * @param address `addr`
+   * @param length `len`
+   * @param opFlags `rw_flags` and its siblings
+   * @param buffer `buf_index`/`buf_group`, personality << 16
+   * @param file `file_index`/`splice_fd_in`
+   */
+  push(
+    slot: number,
+    head: number,
+    fd: number,
+    offset: number,
+    address: number,
+    length: number,
+    opFlags: number,
+    buffer: number,
+    file: number,
+  ): void {
+    const words = this.words;
+    if (words[SQ_TAIL] - words[SQ_HEAD] >>> 0 >= this.#sqEntries) this.#flushFor(slot);
+    const tail = words[SQ_TAIL];
+    const at = (tail & this.#sqMask) * SQE_WORDS;
+    const sqes = this.#sqes;
+    sqes[at] = head;
+    sqes[at + 1] = fd;
+    sqes[at + 2] = offset;
+    sqes[at + 3] = Math.floor(offset / TWO_32);
+    sqes[at + 4] = address;
+    sqes[at + 5] = address / TWO_32;
+    sqes[at + 6] = length;
+    sqes[at + 7] = opFlags;
+    sqes[at + 8] = slot;
+    const slots = this.slots;
+    sqes[at + 9] = slots.generations[slot];
+    sqes[at + 10] = buffer;
+    sqes[at + 11] = file;
+    sqes[at + 12] = 0;
+    sqes[at + 13] = 0;
+    sqes[at + 14] = 0;
+    sqes[at + 15] = 0;
+    const completion = slots.completions[slot];
+    if (completion?.refed === true) {
+      slots.refed[slot] = 1;
+      words[REFS]++;
+    }
+    // The last store: a worker may be terminated between any two calls, and what the tail covers will be run.
+    words[SQ_TAIL] = tail + 1;
+    if (words[ARMED] === 0 && words[REFS] !== 0) this.addon.arm();
+  }
+
+  /** Asks the kernel to give up the op in `slot`. Its own completion, ECANCELED or not, still comes. */
+  cancel(slot: number, generation: number): void {
+    this.#pushIgnored(IORING_OP_ASYNC_CANCEL, -1, slot, generation);
+  }
+
+  /** Closes a descriptor after every SQE that is already queued, without anybody waiting for it. */
+  discard(fd: number): void {
+    this.disown(fd);
+    this.#pushIgnored(IORING_OP_CLOSE, fd, 0, 0);
+  }
+
+  #pushIgnored(opcode: number, fd: number, low: number, high: number): void {
+    const words = this.words;
+    if (words[SQ_TAIL] - words[SQ_HEAD] >>> 0 >= this.#sqEntries) this.flush();
+    const tail = words[SQ_TAIL];
+    const at = (tail & this.#sqMask) * SQE_WORDS;
+    const sqes = this.#sqes;
+    sqes.fill(0, at, at + SQE_WORDS);
+    sqes[at] = opcode;
+    sqes[at + 1] = fd;
+    sqes[at + 4] = low;
+    sqes[at + 5] = high;
+    sqes[at + 8] = SLOT_IGNORED;
+    words[SQ_TAIL] = tail + 1;
+  }
+
+  /** Hands the queue to the kernel now. The loop hook does so once a turn; only a full queue needs it sooner. */
+  flush(): void {
+    const result = this.addon.submit();
+    if (result !== 0) throw systemError(result, 'io_uring_enter');
+  }
+
+  #flushFor(slot: number): void {
+    try {
+      this.flush();
+    } catch (error) {
+      this.abandon(slot);
+      throw error;
+    }
+  }
+
+  /** Lets the op in `slot` keep the process alive, or no longer. */
+  setRef(slot: number, refed: boolean): void {
+    const slots = this.slots;
+    if ((slots.refed[slot] === 1) === refed) return;
+    slots.refed[slot] = refed ? 1 : 0;
+    this.words[REFS] += refed ? 1 : -1;
+    if (refed && this.words[ARMED] === 0) this.addon.arm();
+  }
+
+  /** Says that this thread no longer closes `fd` at its end: an op that closes it is about to be queued. */
+  disown(fd: number): void {
+    this.#fds[fd] = 0;
+  }
+
+  #dispatch(count: number): void {
+    const { words, slots } = this;
+    const batch = this.#batch;
+    const fds = this.#fds;
+    for (let i = 0, at = 0; i < count; i++, at += COMPLETION_WORDS) {
+      const slot = batch[at];
+      const generation = batch[at + 1];
+      const result = batch[at + 2];
+      const flags = batch[at + 3];
+      if (generation < 0 && result >= 0) {
+        // No call between these stores: a worker that is terminated here must own the descriptor exactly once.
+        fds[result] = 1;
+        if (words[FD_HIGH] <= result) words[FD_HIGH] = result + 1;
+        words[BATCH_POSITION] = i + 1;
+      } else {
+        words[BATCH_POSITION] = i + 1;
+      }
+      const completion = slots.completions[slot];
+      if (completion === null || slots.generations[slot] !== generation) {
+        this.stale++;
+        continue;
+      }
+      if ((flags & IORING_CQE_F_MORE) === 0) {
+        if (slots.refed[slot] === 1) {
+          slots.refed[slot] = 0;
+          words[REFS]--;
+        }
+        slots.release(slot);
+      }
+      try {
+        completion.complete(result, flags);
+      } catch (error) {
+        // A defect of ours: loud, and without losing the rest of the batch.
+        process.nextTick(() => {
+          throw error;
+        });
+      }
+    }
+  }
+}
+
+let current: Reactor | undefined;
+let configured: RingConfig | undefined;
+
+/**
+ * The reactor of this thread, made on first use.
+ * @throws UringUnavailableError where io_uring is denied
+ */
+export function reactor(): Reactor {
+  current ??= new Reactor(addon(), configured ?? ringConfig());
+  return current;
+}
+
+/** The reactor of this thread if there is one. */
+export function existingReactor(): Reactor | undefined {
+  return current;
+}
+
+/** Sets the options of this thread's ring. An error once the ring is there with others. */
+export function configure(options: RunOptions): void {
+  const config = ringConfig(options);
+  if (current !== undefined) {
+    const { sqEntries, cqEntries } = current.config;
+    if (sqEntries !== config.sqEntries || cqEntries !== config.cqEntries) {
+      throw Object.assign(
+        new Error(
+          `The ring of this thread is already running with ${sqEntries} and ${cqEntries} entries; its options cannot change to ${config.sqEntries} and ${config.cqEntries}`,
+        ),
+        { code: 'ERR_OURO_RING_ACTIVE' },
+      );
+    }
+  }
+  configured = config;
+}
+
+/** Names a setup result for people: used where a ring is tried out. */
+export function nameOf(errno: number): string {
+  return describe(errno)[0];
+}

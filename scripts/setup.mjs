@@ -1,0 +1,56 @@
+// Installs, builds the addon, compiles the TypeScript: whatever is not up to date. Needs Node, npm and a C++
+// toolchain; pnpm is fetched through npm in the version that package.json names.
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { bin, headerArguments, root, run } from './lib.mjs';
+
+const [major, minor] = process.versions.node.split('.').map(Number);
+if (major < 20 || (major === 20 && minor < 19)) {
+  console.error(`ouro needs Node 20.19 or newer; this is ${process.version}`);
+  process.exit(1);
+}
+
+const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+
+function digest(files) {
+  const hash = createHash('sha256').update(`${process.version} ${process.arch}\n`);
+  for (const file of files) hash.update(file).update(readFileSync(join(root, file)));
+  return hash.digest('hex');
+}
+
+/** Runs `work` unless the same inputs were worked through before. */
+function once(name, files, isThere, work) {
+  const stamp = join(root, 'node_modules', `.ouro-${name}`);
+  const wanted = digest(files);
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted && isThere()) return;
+  console.log(`${name} …`);
+  work();
+  mkdirSync(join(root, 'node_modules'), { recursive: true });
+  writeFileSync(stamp, wanted);
+}
+
+const packages = readdirSync(join(root, 'packages')).map((name) => `packages/${name}/package.json`);
+once(
+  'install',
+  ['package.json', 'pnpm-lock.yaml', 'pnpm-workspace.yaml', ...packages],
+  () => existsSync(bin('tsc')),
+  () => {
+    const pnpm = manifest.packageManager;
+    run('npm', ['exec', '--yes', `--package=${pnpm}`, '--', 'pnpm', 'install', '--frozen-lockfile'], {
+      quiet: true,
+      env: { CI: 'true' },
+    });
+  },
+);
+
+const cpp = 'packages/native/cpp';
+const sources = readdirSync(join(root, cpp, 'src')).map((name) => `${cpp}/src/${name}`);
+once(
+  'addon',
+  [`${cpp}/binding.gyp`, ...sources],
+  () => existsSync(join(root, cpp, 'build/Release/ouro.node')),
+  () => run(bin('node-gyp'), ['rebuild', '-C', join(root, cpp), ...headerArguments()], { quiet: true }),
+);
+
+run(bin('tsc'), ['-b'], { quiet: true });
