@@ -1,0 +1,67 @@
+import { spawn } from 'node:child_process';
+import { dirname, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** The root of the checkout, where `@ouro/*` resolve. */
+export const root: string = resolve(dirname(fileURLToPath(import.meta.url)), '..');
+
+/** How a program ended. */
+export interface Ended {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** How a program is started. */
+export interface ProgramOptions {
+  /** Arguments of Node before the program. */
+  readonly flags?: readonly string[];
+  /** A command in front of Node: `['prlimit', '--nofile=64']`. */
+  readonly under?: readonly string[];
+  readonly args?: readonly string[];
+  readonly env?: NodeJS.ProcessEnv;
+  readonly input?: string;
+  /** Ended by SIGKILL after so long. @default 20_000 */
+  readonly limitMs?: number;
+}
+
+/** Runs `source` as an ES module in a Node of its own. It can import `@ouro/*`. */
+export function runProgram(source: string, options: ProgramOptions = {}): Promise<Ended> {
+  return runCommand(
+    [
+      ...(options.under ?? []),
+      process.execPath,
+      ...(options.flags ?? []),
+      '--input-type=module',
+      '-e',
+      source,
+      '--',
+      ...(options.args ?? []),
+    ],
+    options,
+  );
+}
+
+/** Runs a command to its end, from the root of the checkout. */
+export function runCommand(
+  command: readonly string[],
+  { env = {}, input = '', limitMs = 20_000 }: Pick<ProgramOptions, 'env' | 'input' | 'limitMs'> = {},
+): Promise<Ended> {
+  const [file = '', ...args] = command;
+  return new Promise((done, failed) => {
+    const child = spawn(file, args, { cwd: root, env: { ...process.env, NODE_OPTIONS: '', ...env } });
+    const out: Buffer[] = [];
+    const err: Buffer[] = [];
+    child.stdout.on('data', (data: Buffer) => out.push(data));
+    child.stderr.on('data', (data: Buffer) => err.push(data));
+    child.stdin.on('error', () => {});
+    child.stdin.end(input);
+    const timer = setTimeout(() => child.kill('SIGKILL'), limitMs);
+    child.on('error', failed);
+    child.on('close', (code, signal) => {
+      clearTimeout(timer);
+      done({ code, signal, stdout: Buffer.concat(out).toString(), stderr: Buffer.concat(err).toString() });
+    });
+  });
+}
