@@ -4,6 +4,8 @@ import { fileURLToPath } from 'node:url';
 
 /** What `cpp/src/addon.cpp` exports. Results below zero are `-errno`. */
 export interface Addon {
+  /** The layout of the shared memory as the build has it: what `layout.ts` says. */
+  readonly layout: Readonly<Record<string, number>>;
   open(options: RingOptions, dispatch: (count: number) => void): RingDescription | number;
   submit(): number;
   arm(): void;
@@ -82,9 +84,12 @@ export function addon(): Addon {
   }
   const attempts: string[] = [];
   for (const candidate of candidates()) {
-    if (candidate.startsWith('/') && !existsSync(candidate)) {
-      attempts.push(`${candidate}: no such file`);
-      continue;
+    if (candidate.startsWith('/')) {
+      const problem = existsSync(candidate) ? (candidate.endsWith('.node') ? '' : 'not a .node file') : 'no such file';
+      if (problem !== '') {
+        attempts.push(`${candidate}: ${problem}`);
+        continue;
+      }
     }
     try {
       loaded = require(candidate) as Addon;

@@ -108,6 +108,38 @@ Napi::Value Own(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+// The layout of shared.hpp as this build has it, for the test that holds src/layout.ts against it.
+Napi::Object Layout(Napi::Env env) {
+  Napi::Object layout = Napi::Object::New(env);
+#define OURO_WORD(name, field) layout.Set(name, offsetof(Control, field) / sizeof(uint32_t))
+#define OURO_COUNTER(name, field) layout.Set(name, offsetof(Control, field) / sizeof(double))
+  OURO_WORD("SQ_TAIL", sq_tail);
+  OURO_WORD("SQ_HEAD", sq_head);
+  OURO_WORD("REFS", refs);
+  OURO_WORD("ARMED", armed);
+  OURO_WORD("BATCH_LENGTH", batch_length);
+  OURO_WORD("BATCH_POSITION", batch_position);
+  OURO_WORD("FD_HIGH", fd_high);
+  OURO_WORD("IN_FLIGHT", in_flight);
+  OURO_COUNTER("ENTERS", enters);
+  OURO_COUNTER("SQES", sqes);
+  OURO_COUNTER("CQES", cqes);
+  OURO_COUNTER("BATCHES", batches);
+  OURO_COUNTER("OVERFLOWS", overflows);
+  OURO_COUNTER("LOOP_VISITS", loop_visits);
+  OURO_COUNTER("API_CALLS", api_calls);
+  OURO_COUNTER("WAITS", waits);
+#undef OURO_WORD
+#undef OURO_COUNTER
+  layout.Set("BATCH_OFFSET", kBatchOffset);
+  layout.Set("BATCH_CAPACITY", kBatchCapacity);
+  layout.Set("COMPLETION_WORDS", sizeof(Completion) / sizeof(uint32_t));
+  layout.Set("SQE_WORDS", sizeof(io_uring_sqe) / sizeof(uint32_t));
+  layout.Set("RESULT_IS_FD", kResultIsFd);
+  layout.Set("SLOT_IGNORED", kSlotIgnored);
+  return layout;
+}
+
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("open", Napi::Function::New<Open>(env, "open"));
   exports.Set("submit", Napi::Function::New<Submit>(env, "submit"));
@@ -115,6 +147,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("register", Napi::Function::New<Register>(env, "register"));
   exports.Set("allocate", Napi::Function::New<Allocate>(env, "allocate"));
   exports.Set("addressOf", Napi::Function::New<AddressOf>(env, "addressOf"));
+  exports.Set("layout", Layout(env));
   exports.Set("own", Napi::Function::New<Own>(env, "own"));
   export_file_calls(env, exports);
   export_socket_calls(env, exports);

@@ -5,7 +5,6 @@
 namespace ouro {
 namespace {
 
-constexpr size_t kBatchOffset = 4096;
 constexpr size_t kSharedSize = kBatchOffset + kBatchCapacity * sizeof(Completion);
 
 }  // namespace

@@ -19,7 +19,7 @@ struct Control {
   uint32_t in_flight;       // written here: ops the kernel has and has not finished
 
   double enters;        // io_uring_enter calls
-  double sqes;          // SQEs consumed by the kernel
+  double sqes;          // SQEs consumed by the kernel, our own poll not counted
   double cqes;          // completions reaped
   double batches;       // entries into JavaScript
   double overflows;     // times that the completion queue was found overflown
@@ -48,6 +48,8 @@ inline constexpr uint32_t kSlotIgnored = 0xFFFFFFFF;  // JS: cancel requests and
 inline constexpr uint32_t kSlotLoop = 0xFFFFFFFE;     // the poll on libuv's backend descriptor
 inline constexpr uint32_t kSlotTeardown = 0xFFFFFFFD; // the cancel of everything
 
+// The batch lies behind the page of the Control.
+inline constexpr size_t kBatchOffset = 4096;
 inline constexpr uint32_t kBatchCapacity = 1024;
 
 // One byte a descriptor: 1 where this environment owns it. Descriptors beyond are not tracked.

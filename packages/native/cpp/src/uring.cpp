@@ -132,6 +132,7 @@ int Uring::probe() {
 
 int Uring::enter(uint32_t min_complete, uint32_t flags, const void* arg, size_t arg_size) {
   const uint32_t to_submit = queued();
+  const bool poll_was_in_kernel = poll_in_kernel();
   store_release(sq_ktail_, control_->sq_tail);
   control_->enters += 1;
   const int result =
@@ -142,7 +143,7 @@ int Uring::enter(uint32_t min_complete, uint32_t flags, const void* arg, size_t 
   in_flight_ += taken;
   sq_submitted_ = head;
   control_->sq_head = head;
-  control_->sqes += taken;
+  control_->sqes += taken - (poll_in_kernel() && !poll_was_in_kernel ? 1 : 0);
   control_->in_flight = in_flight();
   return result;
 }
@@ -177,10 +178,11 @@ int Uring::submit_and_wait(int64_t timeout_ns) {
   return result == -ETIME || result == -EINTR || result > 0 ? 0 : result;
 }
 
-uint32_t Uring::in_flight() const {
-  const bool poll_in_kernel = loop_poll_armed_ && static_cast<int32_t>(sq_submitted_ - loop_poll_index_) > 0;
-  return in_flight_ - (poll_in_kernel ? 1 : 0);
+bool Uring::poll_in_kernel() const {
+  return loop_poll_armed_ && static_cast<int32_t>(sq_submitted_ - loop_poll_index_) > 0;
 }
+
+uint32_t Uring::in_flight() const { return in_flight_ - (poll_in_kernel() ? 1 : 0); }
 
 bool Uring::overflown() const { return (load_acquire(sq_kflags_) & IORING_SQ_CQ_OVERFLOW) != 0; }
 

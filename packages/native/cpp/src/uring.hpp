@@ -49,6 +49,7 @@ class Uring final : public Engine {
   int enter(uint32_t min_complete, uint32_t flags, const void* arg, size_t arg_size);
   uint32_t cq_ready() const;
   bool overflown() const;
+  bool poll_in_kernel() const;
   // Takes one completion off the ring's books. False for our own, which nobody else is to see.
   bool account(const io_uring_cqe& cqe);
   void spill();

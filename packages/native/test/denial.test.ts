@@ -1,0 +1,104 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type DenialEvidence, explain, UringUnavailableError } from '@ouro/native';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { runCommand, runProgram } from '../../../testing/program.ts';
+
+const EPERM = -1;
+const ENOMEM = -12;
+const ENOSYS = -38;
+const ENOTSUP = -95;
+
+const allowed: Omit<DenialEvidence, 'result'> = { sysctl: 0, seccomp: 0, kernel: '6.1.0' };
+
+describe('the explanation of a denial', () => {
+  it.each([
+    ['the sysctl for everybody', { ...allowed, result: EPERM, sysctl: 2 }, 'sysctl', 'sysctl -w kernel.io_uring_disabled=0'],
+    ['the sysctl for non-members', { ...allowed, result: EPERM, sysctl: 1 }, 'sysctl', 'kernel.io_uring_group'],
+    ['a seccomp filter', { ...allowed, result: EPERM, seccomp: 2 }, 'seccomp', '--security-opt seccomp='],
+    ['a seccomp filter that plays dead', { ...allowed, result: ENOSYS, seccomp: 2 }, 'seccomp', 'io_uring_enter'],
+    ['a kernel without it', { ...allowed, result: ENOSYS, sysctl: null }, 'kernel', 'CONFIG_IO_URING'],
+    ['a kernel too old', { ...allowed, result: ENOTSUP, kernel: '5.15.0' }, 'kernel', 'needs 6.0'],
+    ['a lack of memory', { ...allowed, result: ENOMEM }, 'memory', 'ulimit -l'],
+    ['something else that forbids', { ...allowed, result: EPERM }, 'unknown', 'SELinux'],
+    ['something unknown', { ...allowed, result: -5 }, 'unknown', 'EIO'],
+  ])('names %s and what to do', (_, evidence, reason, advice) => {
+    const error = explain(evidence);
+    expect(error).toBeInstanceOf(UringUnavailableError);
+    expect(error).toMatchObject({
+      code: 'ERR_OURO_URING_UNAVAILABLE',
+      syscall: 'io_uring_setup',
+      errno: evidence.result,
+      reason,
+    });
+    expect(error.message).toContain(advice);
+  });
+});
+
+describe('under a seccomp filter as Docker sets it', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'ouro-seccomp-'));
+  const launcher = join(folder, 'deny');
+
+  beforeAll(async () => {
+    const source = join(folder, 'deny.c');
+    writeFileSync(source, LAUNCHER);
+    const { code, stderr } = await runCommand(['cc', '-O1', '-o', launcher, source]);
+    expect(stderr).toBe('');
+    expect(code).toBe(0);
+  });
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  it.each([
+    ['EPERM', '1'],
+    ['ENOSYS', '38'],
+  ])('that answers %s, run rejects and the message names seccomp', async (name, errno) => {
+    const { stdout, code } = await runProgram(
+      `
+        import { run, capabilities, metrics } from '@ouro/runtime';
+        await run(() => {}).catch((error) => console.log(error.code, error.reason, error.message.includes('(io_uring_setup: ${name})')));
+        console.log(capabilities().available, metrics().driver);
+        setTimeout(() => console.log('the rest of Node goes on'), 1);
+      `,
+      { under: [launcher, errno] },
+    );
+    expect(stdout).toBe(
+      'ERR_OURO_URING_UNAVAILABLE seccomp true\nfalse null\nthe rest of Node goes on\n',
+    );
+    expect(code).toBe(0);
+  });
+});
+
+/** Puts a seccomp filter in force that answers the three io_uring calls with an errno, then runs a command. */
+const LAUNCHER = String.raw`
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+int main(int argc, char **argv) {
+  if (argc < 3) return 2;
+  const unsigned answer = SECCOMP_RET_ERRNO | (atoi(argv[1]) & SECCOMP_RET_DATA);
+  struct sock_filter filter[] = {
+    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_io_uring_setup, 2, 0),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_io_uring_enter, 1, 0),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_io_uring_register, 0, 1),
+    BPF_STMT(BPF_RET | BPF_K, answer),
+    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  struct sock_fprog program = { sizeof(filter) / sizeof(filter[0]), filter };
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) {
+    perror("seccomp");
+    return 1;
+  }
+  execvp(argv[2], argv + 2);
+  perror(argv[2]);
+  return 1;
+}
+`;

@@ -1,0 +1,51 @@
+import { getuid } from 'node:process';
+import { describe, expect, it } from 'vitest';
+import { runProgram } from '../../../testing/program.ts';
+
+/** As somebody whom limits bind: root has CAP_IPC_LOCK. */
+const unprivileged = getuid?.() === 0 ? ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', '--inh-caps=-all'] : [];
+
+describe('limits', () => {
+  it('64 KiB of locked memory are enough for files, connections and 5,000 ops in flight', async () => {
+    const { stdout, stderr, code } = await runProgram(
+      `
+        import { run, sleep, metrics } from '@ouro/runtime';
+        import { readFile } from '@ouro/fs';
+        import { TcpListener, TcpStream } from '@ouro/net';
+        await run(async () => {
+          const text = await readFile('/proc/self/limits', 'utf8');
+          const listener = await TcpListener.bind({ host: '127.0.0.1' });
+          (async () => { for await (const stream of listener) for await (const chunk of stream) await stream.writeAll(chunk); })();
+          const client = await TcpStream.connect({ host: '127.0.0.1', port: listener.address.port });
+          await client.writeAll('hello');
+          const buffer = Buffer.alloc(10);
+          const n = await client.read(buffer);
+          const sleeps = Array.from({ length: 5000 }, () => sleep(1));
+          await Promise.all(sleeps);
+          await client.close();
+          await listener.close();
+          console.log(/Max locked memory +65536 +65536/.test(text), buffer.toString('utf8', 0, n));
+        });
+      `,
+      { under: ['prlimit', '--memlock=65536:65536', ...unprivileged] },
+    );
+    expect(stderr).toBe('');
+    expect(stdout).toBe('true hello\n');
+    expect(code).toBe(0);
+  });
+
+  it('no descriptor left for the ring is an error that says so', async () => {
+    const { stdout } = await runProgram(
+      `
+        import { openSync } from 'node:fs';
+        import { run } from '@ouro/runtime';
+        import { addon } from '@ouro/native';
+        addon();
+        try { for (;;) openSync('/dev/null'); } catch {}
+        await run(() => {}).catch((error) => console.log(error.code, error.message.includes('EMFILE')));
+      `,
+      { under: ['prlimit', '--nofile=64'] },
+    );
+    expect(stdout).toBe('ERR_OURO_URING_UNAVAILABLE true\n');
+  });
+});
