@@ -95,7 +95,7 @@ export function explain({ result, sysctl, seccomp, kernel }: DenialEvidence): Ur
   if (result === ENOMEM) {
     return unavailable(
       'memory',
-      'the kernel could not get memory for the ring. Kernels before 5.12 charge it to the memlock limit: raise it (ulimit -l), or raise the memory limit of the cgroup',
+      'the kernel could not get memory for the ring. It charges rings to the memlock limit (before 5.12 and from 6.13 on; all processes of a user share it): raise that (ulimit -l), or the memory limit of the cgroup',
     );
   }
   if (result === EPERM) {

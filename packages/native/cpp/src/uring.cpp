@@ -64,11 +64,13 @@ std::unique_ptr<Uring> Uring::create(const UringOptions& options, Control* contr
 int Uring::setup(const UringOptions& options) {
   int error = -EINVAL;
   for (const uint32_t rung : kLadder) {
-    // ENOMEM is the memlock limit of kernels before 5.12, or real: a smaller ring may still fit.
-    for (uint32_t entries = options.sq_entries; entries >= kSmallestRing; entries /= 2) {
+    // Kernels before 5.12 and from 6.13 on charge the ring to the memlock limit, which may be 64 KiB: ENOMEM then,
+    // and a smaller ring may still fit.
+    uint32_t cq_entries = options.cq_entries;
+    for (uint32_t entries = options.sq_entries; entries >= kSmallestRing; entries /= 2, cq_entries /= 2) {
       params_ = {};
       params_.flags = rung & options.flag_mask;
-      if ((params_.flags & IORING_SETUP_CQSIZE) != 0) params_.cq_entries = std::max(options.cq_entries, entries);
+      if ((params_.flags & IORING_SETUP_CQSIZE) != 0) params_.cq_entries = std::max(cq_entries, entries);
       const int fd = sys::io_uring_setup(entries, &params_);
       if (fd >= 0) {
         fd_ = sys::Fd(fd);
