@@ -4,7 +4,7 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { readFile as nodeReadFile } from 'node:fs/promises';
-import { connect, createServer, type AddressInfo } from 'node:net';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { readFile } from '@ouro/fs';
@@ -27,11 +27,14 @@ function filesBelow(folder: string): string[] {
   return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
     const path = join(folder, entry.name);
     if (entry.isFile()) return [path];
-    return entry.isDirectory() && !['node_modules', '.git', 'build'].includes(entry.name) ? filesBelow(path) : [];
+    return entry.isDirectory() && !['node_modules', '.git', 'build'].includes(entry.name)
+      ? filesBelow(path)
+      : [];
   });
 }
 
-const median = (numbers: number[]): number => numbers.sort((a, b) => a - b)[numbers.length >> 1] ?? Number.NaN;
+const median = (numbers: number[]): number =>
+  numbers.sort((a, b) => a - b)[numbers.length >> 1] ?? Number.NaN;
 
 async function time(work: () => Promise<unknown>): Promise<number> {
   const begin = process.hrtime.bigint();
@@ -156,7 +159,12 @@ async function tour(): Promise<void> {
   row('read all files, ms', ours.toFixed(1), theirs.toFixed(1), (ours / theirs).toFixed(2));
   const seconds = MILLISECONDS / 1000;
   const [perMessage, theirPerMessage] = [1e6 / (ourMessages / seconds), 1e6 / (theirMessages / seconds)];
-  row('echo, µs a message', perMessage.toFixed(2), theirPerMessage.toFixed(2), (perMessage / theirPerMessage).toFixed(2));
+  row(
+    'echo, µs a message',
+    perMessage.toFixed(2),
+    theirPerMessage.toFixed(2),
+    (perMessage / theirPerMessage).toFixed(2),
+  );
   row('SQEs per enter', ((after.sqes - before.sqes) / enters).toFixed(1), '-', '-');
   // Each message makes two trips: client to server and back. Node's figure lacks its epoll_wait calls.
   const calls = (enters + visits) / ourMessages;

@@ -16,7 +16,8 @@ export function run(command, args, { quiet = false, env = {}, cwd = root } = {})
     maxBuffer: 1 << 28,
   });
   if (result.status === 0) return;
-  if (quiet) process.stderr.write(Buffer.concat([result.stdout ?? Buffer.alloc(0), result.stderr ?? Buffer.alloc(0)]));
+  if (quiet)
+    process.stderr.write(Buffer.concat([result.stdout ?? Buffer.alloc(0), result.stderr ?? Buffer.alloc(0)]));
   console.error(`\nfailed: ${command} ${args.join(' ')}${result.error ? `: ${result.error.message}` : ''}`);
   process.exit(result.status || 1);
 }

@@ -12,8 +12,7 @@ cpSync(join(cpp, 'src'), join(copy, 'src'), { recursive: true });
 cpSync(join(cpp, 'binding.gyp'), join(copy, 'binding.gyp'));
 run(bin('node-gyp'), ['rebuild', '-C', copy, ...headerArguments(), '--', '-Douro_asan=1'], { quiet: true });
 
-const library = (name) =>
-  spawnSync('g++', [`-print-file-name=${name}`], { encoding: 'utf8' }).stdout.trim();
+const library = (name) => spawnSync('g++', [`-print-file-name=${name}`], { encoding: 'utf8' }).stdout.trim();
 const preload = [library('libasan.so'), library('libubsan.so')];
 if (!preload.every((path) => existsSync(path))) {
   console.error('the sanitizer libraries of g++ are missing');

@@ -7,5 +7,7 @@ export function openDescriptors(): number {
 
 /** Mappings of this process that belong to io_uring. */
 export function ringMappings(): number {
-  return readFileSync('/proc/self/maps', 'utf8').split('\n').filter((line) => line.includes('io_uring')).length;
+  return readFileSync('/proc/self/maps', 'utf8')
+    .split('\n')
+    .filter((line) => line.includes('io_uring')).length;
 }

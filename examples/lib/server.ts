@@ -11,7 +11,9 @@ export function serverOptions(description: string): { host: string; port: number
     },
   });
   if (values.help) {
-    console.log(`${description}\n\n  --host HOST   address to listen on (127.0.0.1)\n  --port PORT   port, 0 for any (0)`);
+    console.log(
+      `${description}\n\n  --host HOST   address to listen on (127.0.0.1)\n  --port PORT   port, 0 for any (0)`,
+    );
     process.exit(0);
   }
   return { host: values.host, port: Number(values.port) };

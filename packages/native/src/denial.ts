@@ -99,7 +99,10 @@ export function explain({ result, sysctl, seccomp, kernel }: DenialEvidence): Ur
     );
   }
   if (result === EPERM) {
-    return unavailable('unknown', 'something forbids the system call: a security module (SELinux, AppArmor) perhaps. Ask its log');
+    return unavailable(
+      'unknown',
+      'something forbids the system call: a security module (SELinux, AppArmor) perhaps. Ask its log',
+    );
   }
   return unavailable('unknown', `Linux ${kernel} refused the ring`);
 }

@@ -1,2 +1,8 @@
-export { type DenialEvidence, type DenialReason, evidence, explain, UringUnavailableError } from './denial.ts';
+export {
+  type DenialEvidence,
+  type DenialReason,
+  evidence,
+  explain,
+  UringUnavailableError,
+} from './denial.ts';
 export { type Addon, addon, type RingDescription, type RingOptions, type SocketName } from './loader.ts';

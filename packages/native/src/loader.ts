@@ -63,7 +63,7 @@ function libc(): 'glibc' | 'musl' {
 /** Where the addon may be, most local first. */
 function candidates(): string[] {
   const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
-  const override = process.env['OURO_NATIVE_PATH'];
+  const override = process.env.OURO_NATIVE_PATH;
   if (override !== undefined && override !== '') return [override];
   const found = [here('../cpp/build/Release/ouro.node'), here('../cpp/build/Debug/ouro.node')];
   if (process.platform === 'linux') found.push(`@ouro/native-linux-${process.arch}-${libc()}`);
@@ -79,13 +79,17 @@ let loaded: Addon | undefined;
  */
 export function addon(): Addon {
   if (loaded !== undefined) return loaded;
-  if (process.versions['bun'] !== undefined) {
+  if (process.versions.bun !== undefined) {
     throw failure('ouro needs the libuv event loop of Node.js, which Bun does not have', []);
   }
   const attempts: string[] = [];
   for (const candidate of candidates()) {
     if (candidate.startsWith('/')) {
-      const problem = existsSync(candidate) ? (candidate.endsWith('.node') ? '' : 'not a .node file') : 'no such file';
+      const problem = existsSync(candidate)
+        ? candidate.endsWith('.node')
+          ? ''
+          : 'not a .node file'
+        : 'no such file';
       if (problem !== '') {
         attempts.push(`${candidate}: ${problem}`);
         continue;

@@ -14,10 +14,25 @@ const allowed: Omit<DenialEvidence, 'result'> = { sysctl: 0, seccomp: 0, kernel:
 
 describe('the explanation of a denial', () => {
   it.each([
-    ['the sysctl for everybody', { ...allowed, result: EPERM, sysctl: 2 }, 'sysctl', 'sysctl -w kernel.io_uring_disabled=0'],
-    ['the sysctl for non-members', { ...allowed, result: EPERM, sysctl: 1 }, 'sysctl', 'kernel.io_uring_group'],
+    [
+      'the sysctl for everybody',
+      { ...allowed, result: EPERM, sysctl: 2 },
+      'sysctl',
+      'sysctl -w kernel.io_uring_disabled=0',
+    ],
+    [
+      'the sysctl for non-members',
+      { ...allowed, result: EPERM, sysctl: 1 },
+      'sysctl',
+      'kernel.io_uring_group',
+    ],
     ['a seccomp filter', { ...allowed, result: EPERM, seccomp: 2 }, 'seccomp', '--security-opt seccomp='],
-    ['a seccomp filter that plays dead', { ...allowed, result: ENOSYS, seccomp: 2 }, 'seccomp', 'io_uring_enter'],
+    [
+      'a seccomp filter that plays dead',
+      { ...allowed, result: ENOSYS, seccomp: 2 },
+      'seccomp',
+      'io_uring_enter',
+    ],
     ['a kernel without it', { ...allowed, result: ENOSYS, sysctl: null }, 'kernel', 'CONFIG_IO_URING'],
     ['a kernel too old', { ...allowed, result: ENOTSUP, kernel: '5.15.0' }, 'kernel', 'needs 6.0'],
     ['a lack of memory', { ...allowed, result: ENOMEM }, 'memory', 'ulimit -l'],
@@ -62,9 +77,7 @@ describe('under a seccomp filter as Docker sets it', () => {
       `,
       { under: [launcher, errno] },
     );
-    expect(stdout).toBe(
-      'ERR_OURO_URING_UNAVAILABLE seccomp true\nfalse null\nthe rest of Node goes on\n',
-    );
+    expect(stdout).toBe('ERR_OURO_URING_UNAVAILABLE seccomp true\nfalse null\nthe rest of Node goes on\n');
     expect(code).toBe(0);
   });
 });

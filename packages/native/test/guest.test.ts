@@ -43,7 +43,7 @@ describe('libuv is a guest that lacks nothing', () => {
     expect(out).toBe('100000\n');
   });
 
-  it('nextTick and microtasks, in Node\'s order', async () => {
+  it("nextTick and microtasks, in Node's order", async () => {
     const out = await output(`
       const order = [];
       await new Promise((done) => {

@@ -53,14 +53,24 @@ describe('the ring works with the setup flags of', () => {
   it.each([
     ['6.6 and newer', 0xffff_ffff, top],
     ['6.1 (with the index array)', ~NO_SQARRAY, top & ~NO_SQARRAY],
-    ['6.0 (completions by interruption)', ~(NO_SQARRAY | DEFER_TASKRUN | COOP_TASKRUN), SINGLE_ISSUER | SUBMIT_ALL | CQSIZE | CLAMP],
+    [
+      '6.0 (completions by interruption)',
+      ~(NO_SQARRAY | DEFER_TASKRUN | COOP_TASKRUN),
+      SINGLE_ISSUER | SUBMIT_ALL | CQSIZE | CLAMP,
+    ],
     ['5.18', SUBMIT_ALL | CQSIZE | CLAMP, SUBMIT_ALL | CQSIZE | CLAMP],
     ['5.6', CQSIZE | CLAMP, CQSIZE | CLAMP],
     ['5.1 (none at all)', 0, 0],
   ])('%s', async (_, mask, flags) => {
     const { stdout, stderr, code } = await runProgram(program(mask >>> 0));
     expect(stderr).toBe('');
-    expect(JSON.parse(stdout)).toEqual({ flags, echoed: true, same: true, timers: 'timers', ended: 'AbortError' });
+    expect(JSON.parse(stdout)).toEqual({
+      flags,
+      echoed: true,
+      same: true,
+      timers: 'timers',
+      ended: 'AbortError',
+    });
     expect(code).toBe(0);
   });
 });

@@ -3,7 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { runProgram } from '../../../testing/program.ts';
 
 /** As somebody whom limits bind: root has CAP_IPC_LOCK. */
-const unprivileged = getuid?.() === 0 ? ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', '--inh-caps=-all'] : [];
+const unprivileged =
+  getuid?.() === 0 ? ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', '--inh-caps=-all'] : [];
 
 describe('limits', () => {
   it('64 KiB of locked memory are enough for files, connections and 5,000 ops in flight', async () => {

@@ -80,16 +80,20 @@ describe('the process ends cleanly with ops in flight', () => {
   });
 
   it('by a signal', async () => {
-    const { signal } = await runProgram(`${IN_FLIGHT} await busy(); process.kill(process.pid, 'SIGTERM'); await sleep(1e6);`);
+    const { signal } = await runProgram(
+      `${IN_FLIGHT} await busy(); process.kill(process.pid, 'SIGTERM'); await sleep(1e6);`,
+    );
     expect(signal).toBe('SIGTERM');
   });
 
   it('by process.abort, from which nothing can be saved', async () => {
-    const { signal } = await runProgram(`${IN_FLIGHT} await busy(); process.abort();`, { under: ['prlimit', '--core=0'] });
+    const { signal } = await runProgram(`${IN_FLIGHT} await busy(); process.abort();`, {
+      under: ['prlimit', '--core=0'],
+    });
     expect(signal).toBe('SIGABRT');
   });
 
-  it('when only unref\'d ops are left', async () => {
+  it("when only unref'd ops are left", async () => {
     const { code, stderr } = await runProgram(`
       import { sleep } from '@ouro/runtime';
       import { TcpListener } from '@ouro/net';
@@ -163,7 +167,12 @@ describe('a worker gives back its ring, its memory and its descriptors', () => {
 
   it('200 times when it is terminated with ops in flight', async () => {
     const { stdout, stderr } = await runProgram(
-      workers(200, 4, `parentPort.postMessage('busy');`, `await once(worker, 'message'); await worker.terminate();`),
+      workers(
+        200,
+        4,
+        `parentPort.postMessage('busy');`,
+        `await once(worker, 'message'); await worker.terminate();`,
+      ),
       { limitMs: 100_000 },
     );
     expect(stderr).toBe('');

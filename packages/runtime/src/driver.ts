@@ -27,7 +27,7 @@ export {
   type Steps,
 } from './future.ts';
 export { nop } from './nop.ts';
-export { abortedBefore, bound, InFlight, type OpKind, type OpState, Operation, submit } from './operation.ts';
+export { abortedBefore, bound, InFlight, Operation, type OpKind, type OpState, submit } from './operation.ts';
 export { addressOf, asBytes, Bounce, type Bytes, checkBytes, UNSTABLE } from './pin.ts';
 export { existingReactor, type Reactor, reactor } from './reactor.ts';
 export { type Completion, SCRATCH_SIZE, type ScratchChunk, scratchOffset } from './slots.ts';

@@ -82,7 +82,12 @@ export function outOfRange(name: string, range: string, value: unknown): RangeEr
 }
 
 /** Checks an integer from `lowest` to `highest`. */
-export function checkInteger(name: string, value: unknown, lowest: number, highest: number): asserts value is number {
+export function checkInteger(
+  name: string,
+  value: unknown,
+  lowest: number,
+  highest: number,
+): asserts value is number {
   if (typeof value !== 'number') throw invalidType(name, 'of type number', value);
   if (!Number.isInteger(value)) throw outOfRange(name, 'an integer', value);
   if (value < lowest || value > highest) throw outOfRange(name, `>= ${lowest} && <= ${highest}`, value);

@@ -3,7 +3,13 @@ import type { Future } from './future.ts';
 import { Operation, type OpKind, submit } from './operation.ts';
 import { reactor } from './reactor.ts';
 
-const NOP: OpKind<number> = { syscall: 'nop', resultIsFd: false, decode: null, error: null, endsWithHandle: false };
+const NOP: OpKind<number> = {
+  syscall: 'nop',
+  resultIsFd: false,
+  decode: null,
+  error: null,
+  endsWithHandle: false,
+};
 const IORING_NOP_INJECT_RESULT = 1; // 6.10
 
 /**

@@ -142,7 +142,8 @@ export class Operation<T> extends Future<T> implements Completion, OpState {
       this.fail(new AbortError(this.#reason, bytesTransferred));
     } else {
       const kind = this.kind;
-      const error = kind.error === null ? systemError(errno, kind.syscall, this.detail) : kind.error(errno, this);
+      const error =
+        kind.error === null ? systemError(errno, kind.syscall, this.detail) : kind.error(errno, this);
       this.fail(bytesTransferred === 0 ? error : Object.assign(error, { bytesTransferred }));
     }
     this.#finish();

@@ -32,7 +32,8 @@ function powerOfTwo(name: string, value: unknown, lowest: number, highest: numbe
 
 /** Checks the options and fills in the defaults. */
 export function ringConfig(options: RunOptions = {}): RingConfig {
-  if (typeof options !== 'object' || options === null) throw invalidType('options', 'of type object', options);
+  if (typeof options !== 'object' || options === null)
+    throw invalidType('options', 'of type object', options);
   const { entries = DEFAULT_ENTRIES, cqEntries } = options;
   const sqEntries = powerOfTwo('options.entries', entries, 8, 32768);
   return {

@@ -1,5 +1,10 @@
 import { type Addon, addon, evidence, explain, type RingDescription } from '@ouro/native';
-import { IO_URING_OP_SUPPORTED, IORING_CQE_F_MORE, IORING_OP_ASYNC_CANCEL, IORING_OP_CLOSE } from '@ouro/native/abi';
+import {
+  IO_URING_OP_SUPPORTED,
+  IORING_CQE_F_MORE,
+  IORING_OP_ASYNC_CANCEL,
+  IORING_OP_CLOSE,
+} from '@ouro/native/abi';
 import {
   ARMED,
   BATCH_CAPACITY,
@@ -105,7 +110,7 @@ export class Reactor {
     file: number,
   ): void {
     const words = this.words;
-    if (words[SQ_TAIL] - words[SQ_HEAD] >>> 0 >= this.#sqEntries) this.#flushFor(slot);
+    if ((words[SQ_TAIL] - words[SQ_HEAD]) >>> 0 >= this.#sqEntries) this.#flushFor(slot);
     const tail = words[SQ_TAIL];
     const at = (tail & this.#sqMask) * SQE_WORDS;
     const sqes = this.#sqes;
@@ -149,7 +154,7 @@ export class Reactor {
 
   #pushIgnored(opcode: number, fd: number, low: number, high: number): void {
     const words = this.words;
-    if (words[SQ_TAIL] - words[SQ_HEAD] >>> 0 >= this.#sqEntries) this.flush();
+    if ((words[SQ_TAIL] - words[SQ_HEAD]) >>> 0 >= this.#sqEntries) this.flush();
     const tail = words[SQ_TAIL];
     const at = (tail & this.#sqMask) * SQE_WORDS;
     const sqes = this.#sqes;

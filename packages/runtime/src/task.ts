@@ -1,7 +1,7 @@
 import { AbortError, invalidType } from './errors.ts';
 import { awaitFast, checkSignal, Future, type OpOptions } from './future.ts';
-import { configure, reactor } from './reactor.ts';
 import type { RunOptions } from './options.ts';
+import { configure, reactor } from './reactor.ts';
 
 /** How a task is started. */
 export interface SpawnOptions extends OpOptions {
@@ -90,8 +90,11 @@ export function spawn<T>(body: (task: Task<T>) => T | PromiseLike<T>, options: S
 export function run<T>(main: (task: Task<T>) => T | PromiseLike<T>, options?: RunOptions): Task<T> {
   if (typeof main !== 'function') throw invalidType('main', 'of type function', main);
   if (options !== undefined) configure(options);
-  return spawn((task: Task<T>) => {
-    reactor();
-    return main(task);
-  }, { name: main.name || 'main' });
+  return spawn(
+    (task: Task<T>) => {
+      reactor();
+      return main(task);
+    },
+    { name: main.name || 'main' },
+  );
 }

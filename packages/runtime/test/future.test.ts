@@ -82,7 +82,11 @@ describe('a future', () => {
         }),
       ),
     );
-    expect(seen).toEqual([['a', 'a'], ['b', 'b'], ['c', 'c']]);
+    expect(seen).toEqual([
+      ['a', 'a'],
+      ['b', 'b'],
+      ['c', 'c'],
+    ]);
   });
 
   it('that nobody handles is an unhandled rejection', async () => {
@@ -107,7 +111,9 @@ describe('a signal', () => {
     const { metrics } = await import('@ouro/runtime');
     await nop();
     const before = metrics().sqes + metrics().queued;
-    await expect(sleep(1e6, { signal: AbortSignal.abort('never') })).rejects.toMatchObject({ cause: 'never' });
+    await expect(sleep(1e6, { signal: AbortSignal.abort('never') })).rejects.toMatchObject({
+      cause: 'never',
+    });
     expect(metrics().sqes + metrics().queued).toBe(before);
   });
 

@@ -140,10 +140,13 @@ describe('sleep', () => {
     expect(code).toBe(0);
   });
 
-  it.each([[-1, RangeError], [Number.NaN, RangeError], [Infinity, RangeError], ['5', TypeError], [undefined, TypeError]])(
-    'refuses %s',
-    (ms, kind) => {
-      expect(() => sleep(ms as never)).toThrow(kind);
-    },
-  );
+  it.each([
+    [-1, RangeError],
+    [Number.NaN, RangeError],
+    [Infinity, RangeError],
+    ['5', TypeError],
+    [undefined, TypeError],
+  ])('refuses %s', (ms, kind) => {
+    expect(() => sleep(ms as never)).toThrow(kind);
+  });
 });

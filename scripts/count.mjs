@@ -1,0 +1,36 @@
+// Adds up test reports (vitest's JSON) and checks, prints `N passed, N failed, N skipped`, and fails if anything did.
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+const folder = process.argv[2] ?? 'reports';
+const files = readdirSync(folder);
+const total = { passed: 0, failed: 0, skipped: 0 };
+
+for (const file of files.filter((name) => name.endsWith('.json'))) {
+  const report = JSON.parse(readFileSync(join(folder, file), 'utf8'));
+  total.passed += report.numPassedTests;
+  total.failed +=
+    report.numFailedTests +
+    report.testResults.filter(
+      ({ status, assertionResults }) => status === 'failed' && assertionResults.length === 0,
+    ).length;
+  total.skipped += report.numPendingTests + (report.numTodoTests ?? 0);
+}
+for (const file of files.filter((name) => name.endsWith('.check'))) {
+  const name = file.slice(0, -'.check'.length);
+  const result = readFileSync(join(folder, file), 'utf8').trim();
+  total[result] += 1;
+  if (result === 'failed') console.log(`failed: ${name}`);
+}
+// A check that promises a report and left none has not run its tests.
+for (const [check, report] of [
+  ['test.check', 'tests.json'],
+  ['sanitized.check', 'sanitized.json'],
+]) {
+  if (files.includes(check) && !files.includes(report)) {
+    console.log(`no report: ${report}`);
+    total.failed += 1;
+  }
+}
+console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
+process.exitCode = total.failed === 0 && total.passed > 0 ? 0 : 1;
