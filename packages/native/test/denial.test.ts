@@ -83,7 +83,7 @@ describe('under a seccomp filter as Docker sets it', () => {
 });
 
 /** Puts a seccomp filter in force that answers the three io_uring calls with an errno, then runs a command. */
-const LAUNCHER = String.raw`
+const LAUNCHER = `
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
