@@ -50,7 +50,10 @@ once(
   'addon',
   [`${cpp}/binding.gyp`, ...sources],
   () => existsSync(join(root, cpp, 'build/Release/ouro.node')),
-  () => run(bin('node-gyp'), ['rebuild', '-C', join(root, cpp), ...headerArguments()], { quiet: true }),
+  () =>
+    run(bin('node-gyp'), ['configure', 'build', '-C', join(root, cpp), ...headerArguments()], {
+      quiet: true,
+    }),
 );
 
 run(bin('tsc'), ['-b'], { quiet: true });

@@ -28,15 +28,16 @@ export async function serve(
   handle: (stream: TcpStream) => Promise<void>,
 ): Promise<void> {
   await using listener = await TcpListener.bind({ ...options, noDelay: true });
-  const { address, port, family } = listener.address;
-  console.log(`listening on ${family === 'IPv6' ? `[${address}]` : address}:${port}`);
-
   const open = new Set<TcpStream>();
   const stop = (): void => {
     listener.close();
     for (const stream of open) stream.close();
   };
   process.once('SIGINT', stop).once('SIGTERM', stop);
+
+  // Only now: whoever reads it may send a signal at once.
+  const { address, port, family } = listener.address;
+  console.log(`listening on ${family === 'IPv6' ? `[${address}]` : address}:${port}`);
 
   for await (const stream of listener) {
     open.add(stream);

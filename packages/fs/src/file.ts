@@ -1,7 +1,8 @@
 import {
   abortedBefore,
-  bound,
+  asBytes,
   type Bytes,
+  bound,
   checkBytes,
   checkInteger,
   close,
@@ -10,9 +11,9 @@ import {
   flow,
   InFlight,
   invalidType,
+  type OpKind,
   type OpOptions,
   outOfRange,
-  type OpKind,
   rejected,
   resolved,
 } from '@ouro/runtime/driver';
@@ -20,7 +21,7 @@ import { fileMode, type OpenFlags, openFlags } from './flags.ts';
 import { open, openKind } from './op/open.ts';
 import { fstat } from './op/statx.ts';
 import { sync } from './op/sync.ts';
-import { CURRENT, read, write } from './op/transfer.ts';
+import { CURRENT, pinned, read, write } from './op/transfer.ts';
 import { truncate } from './op/truncate.ts';
 import { checkPath, type PathLike } from './path.ts';
 import type { Stats } from './stats.ts';
@@ -55,7 +56,8 @@ export class File implements AsyncDisposable {
   static readonly #OPEN: OpKind<File> = openKind((fd, path) => new File(fd, path));
 
   /**
-   * Opens a file.
+   * Opens a file. Opening a pipe for writing waits for its reader; opening one for reading may come before its writer,
+   * for which the first read waits then.
    *
    * @param flags as in `node:fs`; the file is always close-on-exec
    * @throws what Node throws: `ENOENT`, `EACCES`, `EEXIST`, `EISDIR`, `EMFILE`…, with `syscall: 'open'` and `path`
@@ -72,6 +74,18 @@ export class File implements AsyncDisposable {
   /** Creates a file for writing, or empties the one that is there: `open(path, 'w')`. */
   static create(path: PathLike, options?: OpenOptions): Future<File> {
     return File.open(path, 'w', options);
+  }
+
+  /**
+   * A file over a descriptor that is open already: standard input, or one that came from elsewhere. It is this
+   * file's from here on, and `close` closes it; a descriptor that is never closed stays open.
+   *
+   * @param fd in blocking mode: where one with `O_NONBLOCK` would have to wait, its ops fail with `EAGAIN`
+   * @param path what `path` is to say; nothing is opened there
+   */
+  static fromFd(fd: number, path: PathLike = ''): File {
+    checkInteger('fd', fd, 0, 0x7fff_ffff);
+    return new File(fd, checkPath(path));
   }
 
   /** The descriptor; -1 once closed. It stays this file's: do not close it. */
@@ -93,7 +107,7 @@ export class File implements AsyncDisposable {
     if (this.#fd === CLOSED) return rejected(closedError('read'));
     const aborted = abortedBefore(options);
     if (aborted !== undefined) return rejected(aborted);
-    if (buffer.byteLength === 0) return resolved(0);
+    if (isEmpty(buffer)) return resolved(0);
     return bound(read(this.#fd, buffer, from).in(this.#ops), options);
   }
 
@@ -110,8 +124,8 @@ export class File implements AsyncDisposable {
     if (this.#fd === CLOSED) return rejected(closedError('write'));
     const aborted = abortedBefore(options);
     if (aborted !== undefined) return rejected(aborted);
-    if (bytes.byteLength === 0) return resolved(0);
-    return bound(write(this.#fd, bytes, from).in(this.#ops), options);
+    if (isEmpty(bytes)) return resolved(0);
+    return bound(write(this.#fd, pinned(bytes), from).in(this.#ops), options);
   }
 
   /** What is known about the file. */
@@ -140,10 +154,12 @@ export class File implements AsyncDisposable {
   }
 
   /** Cuts the file to `length` bytes, or extends it with zeros. */
-  truncate(length = 0): Future<void> {
+  truncate(length = 0, options?: OpOptions): Future<void> {
     checkInteger('length', length, 0, Number.MAX_SAFE_INTEGER);
     if (this.#fd === CLOSED) return rejected(closedError('ftruncate'));
-    return truncate(this.#fd, length, this.#ops);
+    const aborted = abortedBefore(options);
+    if (aborted !== undefined) return rejected(aborted);
+    return bound(truncate(this.#fd, length, this.#ops), options);
   }
 
   /**
@@ -182,6 +198,11 @@ function checkPosition(position: Position | undefined): number {
   if (typeof position !== 'number') throw invalidType('position', 'of type number or bigint', position);
   checkInteger('position', position, 0, Number.MAX_SAFE_INTEGER);
   return position;
+}
+
+/** Whether there is nothing to move. A detached buffer looks empty too: that is a TypeError, not a success. */
+function isEmpty(view: Bytes): boolean {
+  return view.byteLength === 0 && asBytes(view).length === 0;
 }
 
 /** A string's bytes, or the view itself. */

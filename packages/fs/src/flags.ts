@@ -77,7 +77,9 @@ export function fileMode(mode: unknown): number {
   if (typeof mode === 'string') {
     if (/^[0-7]+$/.test(mode)) return fileMode(Number.parseInt(mode, 8));
     throw Object.assign(
-      new TypeError(`The argument 'mode' must be a 32-bit unsigned integer or an octal string. Received '${mode}'`),
+      new TypeError(
+        `The argument 'mode' must be a 32-bit unsigned integer or an octal string. Received '${mode}'`,
+      ),
       { code: 'ERR_INVALID_ARG_VALUE' },
     );
   }

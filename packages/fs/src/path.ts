@@ -1,4 +1,5 @@
 import { fileURLToPath } from 'node:url';
+import { inspect } from 'node:util';
 import { invalidType, type Reactor, reactor, type ScratchChunk, scratchOffset } from '@ouro/runtime/driver';
 
 /** A path as Node takes it: a string, bytes (names that are not UTF-8), or a `file:` URL. */
@@ -16,7 +17,7 @@ export function checkPath(path: unknown, name = 'path'): string | Buffer {
   if (typeof plain === 'string' ? plain.includes('\0') : plain.includes(0)) {
     throw Object.assign(
       new TypeError(
-        `The argument '${name}' must be a string, Uint8Array, or URL without null bytes. Received ${JSON.stringify(String(plain))}`,
+        `The argument '${name}' must be a string, Uint8Array, or URL without null bytes. Received ${inspect(plain)}`,
       ),
       { code: 'ERR_INVALID_ARG_VALUE' },
     );

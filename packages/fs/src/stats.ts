@@ -9,11 +9,15 @@ function device(major: number, minor: number): number {
   return high + low;
 }
 
-const quad = (bytes: Buffer, at: number): number => bytes.readUInt32LE(at) + bytes.readUInt32LE(at + 4) * 2 ** 32;
+const quad = (bytes: Buffer, at: number): number =>
+  bytes.readUInt32LE(at) + bytes.readUInt32LE(at + 4) * 2 ** 32;
 
 /** `struct statx_timestamp`: seconds (64 bits, signed) and nanoseconds, as milliseconds. */
 const timeMs = (bytes: Buffer, at: number): number =>
   (bytes.readUInt32LE(at) + bytes.readInt32LE(at + 4) * 2 ** 32) * 1000 + bytes.readUInt32LE(at + 8) / 1e6;
+
+/** Rounded as Node does it, where a Date alone would cut off. */
+const date = (ms: number): Date => new Date(Math.round(ms));
 
 /** What is known about a file: the fields and methods of Node's `fs.Stats`. Times are milliseconds since 1970. */
 export class Stats {
@@ -53,16 +57,16 @@ export class Stats {
   }
 
   get atime(): Date {
-    return new Date(this.atimeMs);
+    return date(this.atimeMs);
   }
   get mtime(): Date {
-    return new Date(this.mtimeMs);
+    return date(this.mtimeMs);
   }
   get ctime(): Date {
-    return new Date(this.ctimeMs);
+    return date(this.ctimeMs);
   }
   get birthtime(): Date {
-    return new Date(this.birthtimeMs);
+    return date(this.birthtimeMs);
   }
 
   isFile(): boolean {

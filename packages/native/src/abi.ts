@@ -22,6 +22,7 @@ export const IORING_OP_SHUTDOWN = 34;
 export const IORING_OP_FTRUNCATE = 55;
 
 // sqe.flags
+export const IOSQE_ASYNC = 0x10;
 export const IOSQE_BUFFER_SELECT = 0x20;
 
 // sqe.ioprio of ACCEPT and RECV
@@ -37,11 +38,19 @@ export const IORING_TIMEOUT_ABS = 0x1;
 // cqe.flags
 export const IORING_CQE_F_BUFFER = 0x1;
 export const IORING_CQE_F_MORE = 0x2;
+/** 6.12: the buffer will be used again, for what comes next. */
+export const IORING_CQE_F_BUF_MORE = 0x10;
 export const IORING_CQE_F_SOCK_NONEMPTY = 0x4;
 export const IORING_CQE_BUFFER_SHIFT = 16;
 
 // io_uring_register
 export const IORING_REGISTER_PBUF_RING = 22;
+/** 6.12: flag of IORING_REGISTER_PBUF_RING. */
+export const IOU_PBUF_RING_INC = 2;
+
+// io_uring_params.features
+/** 6.12 */
+export const IORING_FEAT_MIN_TIMEOUT = 0x8000;
 
 // io_uring_probe_op.flags
 export const IO_URING_OP_SUPPORTED = 0x1;

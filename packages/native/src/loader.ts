@@ -14,6 +14,7 @@ export interface Addon {
   addressOf(view: Uint8Array): number;
   own(fd: number): void;
   sizeHint(fd: number): number;
+  seek(fd: number, position: number): number;
   socket(domain: number, type: number, protocol: number): number;
   bind(fd: number, address: Uint8Array): number;
   listen(fd: number, backlog: number): number;

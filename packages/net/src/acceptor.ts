@@ -1,11 +1,6 @@
-import {
-  IORING_ACCEPT_MULTISHOT,
-  IORING_CQE_F_MORE,
-  IORING_OP_ACCEPT,
-  SOCK_CLOEXEC,
-} from '@ouro/native/abi';
-import { AbortError, awaitFast, type Completion, Deferred, type Future, reactor } from '@ouro/runtime/driver';
+import { IORING_ACCEPT_MULTISHOT, IORING_CQE_F_MORE, IORING_OP_ACCEPT, SOCK_CLOEXEC } from '@ouro/native/abi';
 import { sleep } from '@ouro/runtime';
+import { AbortError, awaitFast, type Completion, Deferred, type Future, reactor } from '@ouro/runtime/driver';
 import { socketError } from './errors.ts';
 
 const HEAD = IORING_OP_ACCEPT | (IORING_ACCEPT_MULTISHOT << 16);
@@ -104,7 +99,8 @@ export class Acceptor implements Completion {
     if (!more) this.#slot = -1;
     if (result >= 0) this.#deliver(result);
     else if (SHORTAGE.has(result)) this.#rest();
-    else if (!PASSING.has(result) && !(result === ECANCELED && this.#stopping)) this.#end(socketError(result, 'accept'));
+    else if (!PASSING.has(result) && !(result === ECANCELED && this.#stopping))
+      this.#end(socketError(result, 'accept'));
     if (this.#closed !== null) {
       if (!more) this.#finish(this.#closed);
     } else if (more) {

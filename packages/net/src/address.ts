@@ -1,7 +1,8 @@
-import { type LookupAddress, promises as dns } from 'node:dns';
+import { promises as dns, type LookupAddress } from 'node:dns';
 import { isIP } from 'node:net';
 import { AF_INET, AF_INET6 } from '@ouro/native/abi';
-import { checkInteger, invalidType, reactor } from '@ouro/runtime/driver';
+import { checkInteger, type Future, invalidType, reactor, resolved } from '@ouro/runtime/driver';
+import { Wait } from './wait.ts';
 
 /** One end of a connection. */
 export type { SocketName as SocketAddress } from '@ouro/native';
@@ -21,16 +22,16 @@ export interface Endpoint {
 export function checkPort(port: unknown): number {
   if (typeof port !== 'number') throw invalidType('options.port', 'of type number', port);
   if (!(Number.isInteger(port) && port >= 0 && port <= 65535)) {
-    throw Object.assign(
-      new RangeError(`options.port should be >= 0 and < 65536. Received ${String(port)}`),
-      { code: 'ERR_SOCKET_BAD_PORT' },
-    );
+    throw Object.assign(new RangeError(`options.port should be >= 0 and < 65536. Received ${String(port)}`), {
+      code: 'ERR_SOCKET_BAD_PORT',
+    });
   }
   return port;
 }
 
-/** Checks a host name or address. */
-export function checkHost(host: unknown): string {
+/** Checks a host name or address. The empty one is none, as in Node. */
+export function checkHost(host: unknown): string | undefined {
+  if (host === undefined || host === '') return undefined;
   if (typeof host !== 'string') throw invalidType('options.host', 'of type string', host);
   return host;
 }
@@ -49,10 +50,14 @@ export function endpoint(address: string, port: number): Endpoint {
 }
 
 /** The endpoints of a host, in the order to try them: `node:dns` is asked unless it is an address already. */
-export async function resolve(host: string, port: number): Promise<Endpoint[]> {
-  if (isIP(host) !== 0) return [endpoint(host, port)];
-  const found: LookupAddress[] = await dns.lookup(host, { all: true });
-  return found.map(({ address }) => endpoint(address, port));
+export function resolve(host: string, port: number): Future<Endpoint[]> {
+  if (isIP(host) !== 0) return resolved([endpoint(host, port)]);
+  const endpoints = new Wait<Endpoint[]>();
+  dns
+    .lookup(host, { all: true })
+    .then((found: LookupAddress[]) => endpoints.resolve(found.map(({ address }) => endpoint(address, port))))
+    .catch((error: unknown) => endpoints.reject(error));
+  return endpoints;
 }
 
 /** Checks a backlog. */

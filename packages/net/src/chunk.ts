@@ -1,41 +1,41 @@
+import { markAsUntransferable } from 'node:worker_threads';
+
 /**
- * Memory that chunks are cut from: an ArrayBuffer of its own for each would cost more than the copy. Two kinds, so
- * that a small chunk that is kept holds 64 KiB at most.
+ * Memory for chunks. Small ones are cut from a slab, because an ArrayBuffer for each would cost more than the copy; a
+ * slab is small enough that a chunk that is kept does not hold much, and that malloc serves it from memory that it
+ * has (from 128 KiB on it asks the kernel for fresh pages, which cost 1.6 µs each at the first touch).
  */
-class Slab {
-  readonly #size: number;
-  #memory: ArrayBuffer = new ArrayBuffer(0);
-  #bytes: Uint8Array = new Uint8Array(this.#memory);
-  #used = 0;
+const SLAB = 65_536;
+const MOST_IN_SLAB = 16_384;
 
-  constructor(size: number) {
-    this.#size = size;
-  }
-
-  copy(source: Uint8Array, at: number, length: number): Buffer {
-    if (this.#used + length > this.#memory.byteLength) {
-      this.#memory = Buffer.allocUnsafeSlow(this.#size).buffer;
-      this.#bytes = new Uint8Array(this.#memory);
-      this.#used = 0;
-    }
-    const start = this.#used;
-    this.#used = (start + length + ALIGN) & ~ALIGN;
-    const bytes = this.#bytes;
-    // A loop beats the call of set() with its temporary view up to about a hundred bytes.
-    if (length <= 96) for (let i = 0; i < length; i++) bytes[start + i] = source[at + i];
-    else bytes.set(source.subarray(at, at + length), start);
-    return Buffer.from(this.#memory, start, length);
-  }
-}
+/** The longest chunk: see above. */
+export const MOST_CHUNK = 65_536;
 
 /** Chunks begin at multiples of 8, as in Node's own pool, so that they can be seen as any typed array. */
 const ALIGN = 7;
-const SMALL = 2_048;
 
-const small = new Slab(65_536);
-const large = new Slab(524_288);
+let memory: ArrayBuffer = new ArrayBuffer(0);
+let used = 0;
 
-/** A copy of `source[at … at + length)` that belongs to the caller. `length` is a provided buffer's at most. */
-export function copyChunk(source: Uint8Array, at: number, length: number): Buffer {
-  return (length <= SMALL ? small : large).copy(source, at, length);
+/** `length` bytes (at most `MOST_CHUNK`) that nobody else has, not cleared. */
+export function allocateChunk(length: number): Buffer {
+  if (length > MOST_IN_SLAB) return Buffer.allocUnsafeSlow(length);
+  if (used + length > memory.byteLength) {
+    memory = Buffer.allocUnsafeSlow(SLAB).buffer;
+    // As Node does with its pool: whoever transferred one chunk to a worker would take its neighbours' bytes along.
+    markAsUntransferable(memory);
+    used = 0;
+  }
+  const start = used;
+  used = (start + length + ALIGN) & ~ALIGN;
+  return Buffer.from(memory, start, length);
+}
+
+/** Up to here a loop beats the call of set() with its temporary view. */
+const LOOPED = 96;
+
+/** Copies bytes. */
+export function copy(source: Uint8Array, from: number, target: Uint8Array, to: number, length: number): void {
+  if (length <= LOOPED) for (let i = 0; i < length; i++) target[to + i] = source[from + i];
+  else target.set(source.subarray(from, from + length), to);
 }

@@ -1,5 +1,4 @@
 import {
-  IORING_CQE_F_BUFFER,
   IORING_CQE_F_MORE,
   IORING_OP_RECV,
   IORING_RECV_MULTISHOT,
@@ -9,6 +8,7 @@ import {
   AbortError,
   asBytes,
   awaitFast,
+  type BatchEnd,
   BufferRing,
   type Bytes,
   type Completion,
@@ -19,8 +19,8 @@ import {
   rejected,
   resolved,
 } from '@ouro/runtime/driver';
-import { copyChunk } from './chunk.ts';
-import { socketError } from './errors.ts';
+import { allocateChunk, copy, MOST_CHUNK } from './chunk.ts';
+import { busyError, socketError } from './errors.ts';
 
 const ECANCELED = -125;
 const ENOBUFS = -105;
@@ -54,23 +54,28 @@ awaitFast(Waiter);
  * that the buffer can go back. It is armed when somebody first waits, and given up while too much lies unread, so
  * that TCP's own flow control reaches the peer.
  */
-export class Receiver implements Completion {
+export class Receiver implements Completion, BatchEnd {
   readonly resultIsFd = false;
   refed: boolean;
   readonly #fd: number;
   readonly #buffers: BufferRing = receiveBuffers();
   readonly #chunks: Buffer[] = [];
+  /** What the batch in hand has brought: where it lies, its length, the buffer to give back (or -1). */
+  #pieceAt = 0;
+  #pieceLength = 0;
+  #pieceSpent = -1;
+  /** The same of further pieces, three numbers each. */
+  #morePieces: number[] | null = null;
+  #gathered = 0;
   #first = 0; // index of the first chunk not taken; the array is emptied when it catches up
   #buffered = 0;
   readonly #waiters: Waiter<unknown>[] = [];
   #slot = -1;
   #stopping = false;
-  #stopped: (() => void) | null = null;
+  readonly #stopped: (() => void)[] = [];
   #ended = false;
   #error: Error | null = null;
   #closed = false;
-  /** Bytes that have arrived. */
-  received = 0;
 
   constructor(fd: number, refed: boolean) {
     this.#fd = fd;
@@ -96,6 +101,7 @@ export class Receiver implements Completion {
     return this.#wait(nextChunk);
   }
 
+  /** What has arrived, copied into `view` when it is there: memory that is gone by then costs no bytes. */
   read(view: Bytes): Future<number> {
     return this.#wait((receiver, ended) => (ended ? 0 : receiver.#copyInto(asBytes(view))));
   }
@@ -113,6 +119,9 @@ export class Receiver implements Completion {
       return rejected(error);
     }
     if (this.#ended || this.#closed) return resolved(take(this, true));
+    // Several may wait for a chunk, each gets the next one; but a read waits alone.
+    const [first] = this.#waiters;
+    if (first !== undefined && (first.take !== nextChunk || take !== nextChunk)) return rejected(busyError());
     const waiter = new Waiter(this, take);
     this.#waiters.push(waiter);
     this.#arm();
@@ -131,6 +140,8 @@ export class Receiver implements Completion {
   }
 
   #copyInto(target: Uint8Array): number {
+    if (target.length === 0)
+      throw new TypeError('The buffer has shrunk to nothing while the read was waiting');
     let filled = 0;
     while (filled < target.length && this.#buffered > 0) {
       const chunk = this.shift();
@@ -149,8 +160,8 @@ export class Receiver implements Completion {
   }
 
   /** @internal */
-  forget(waiter: Deferred<unknown>): boolean {
-    const at = this.#waiters.findIndex((each) => each === waiter);
+  forget(waiter: Waiter<unknown>): boolean {
+    const at = this.#waiters.indexOf(waiter);
     if (at >= 0) this.#waiters.splice(at, 1);
     return at >= 0;
   }
@@ -167,33 +178,101 @@ export class Receiver implements Completion {
     const slot = this.#slot;
     const more = (flags & IORING_CQE_F_MORE) !== 0;
     if (!more) this.#slot = -1;
-    if (result > 0) {
-      const buffer = BufferRing.bufferOf(flags);
-      const chunk = copyChunk(this.#buffers.bytes, buffer * this.#buffers.size, result);
-      this.#buffers.give(buffer);
-      this.#deliver(chunk);
-    } else {
-      if ((flags & IORING_CQE_F_BUFFER) !== 0) this.#buffers.give(BufferRing.bufferOf(flags));
+    if (result > 0) this.#arrived(this.#buffers.take(flags, result), result, BufferRing.spent(flags));
+    else {
+      const spent = BufferRing.spent(flags);
+      if (spent >= 0) this.#buffers.give(spent);
       // The ring was empty: every buffer that was out has been copied and given back by the end of this batch, so
       // arming again is all it takes. Being stopped is our own doing.
       if (result === 0) this.#end(null);
-      else if (result !== ENOBUFS && !(result === ECANCELED && this.#stopping)) this.#end(socketError(result, 'read'));
+      else if (result !== ENOBUFS && !(result === ECANCELED && this.#stopping))
+        this.#end(socketError(result, 'read'));
     }
     if (more) {
-      if (this.#buffered >= HIGH_WATER) this.#cancel(slot);
+      if (this.#buffered + this.#gathered >= HIGH_WATER) this.#cancel(slot);
       return;
     }
-    if (this.#stopped !== null) {
-      const stopped = this.#stopped;
-      this.#stopped = null;
-      stopped();
-    } else if (this.#waiters.length > 0 || (!this.#stopping && this.#buffered < HIGH_WATER)) {
-      this.#arm();
+    if (this.#stopped.length > 0) for (const then of this.#stopped.splice(0)) then();
+    if (this.#gathered === 0) this.#resume();
+  }
+
+  /** Arms again, unless what is there is enough for now. */
+  #resume(): void {
+    if (this.#waiters.length > 0 || (!this.#stopping && this.#buffered < HIGH_WATER)) this.#arm();
+  }
+
+  /** Notes where bytes lie; what one batch brings is copied out together, when it is over. */
+  #arrived(at: number, length: number, spent: number): void {
+    if (this.#closed) {
+      if (spent >= 0) this.#buffers.give(spent);
+      return;
     }
+    if (this.#gathered === 0) {
+      reactor().afterBatch(this);
+      this.#pieceAt = at;
+      this.#pieceLength = length;
+      this.#pieceSpent = spent;
+    } else {
+      this.#morePieces ??= [];
+      this.#morePieces.push(at, length, spent);
+    }
+    this.#gathered += length;
+  }
+
+  batchEnded(): void {
+    this.#gather();
+    // Only now it is known who still waits: whoever got bytes of this batch must not ask for another 4 MiB.
+    if (this.#slot < 0) this.#resume();
+  }
+
+  #gather(): void {
+    if (this.#gathered === 0) return;
+    let chunk = allocateChunk(Math.min(this.#gathered, MOST_CHUNK));
+    if (this.#morePieces === null && this.#gathered <= MOST_CHUNK) {
+      copy(this.#buffers.bytes, this.#pieceAt, chunk, 0, this.#pieceLength);
+      if (this.#pieceSpent >= 0) this.#buffers.give(this.#pieceSpent);
+    } else {
+      chunk = this.#gatherMany(chunk);
+    }
+    this.#gathered = 0;
+    this.#deliver(chunk);
+  }
+
+  /** Fills chunk after chunk and delivers all but the last. */
+  #gatherMany(first: Buffer): Buffer {
+    const pieces = [this.#pieceAt, this.#pieceLength, this.#pieceSpent, ...(this.#morePieces ?? [])];
+    this.#morePieces = null;
+    const source = this.#buffers.bytes;
+    let chunk = first;
+    let filled = 0;
+    for (let i = 0; i < pieces.length; i += 3) {
+      let at = pieces[i];
+      let length = pieces[i + 1];
+      while (length > 0) {
+        if (filled === chunk.length) {
+          this.#gathered -= filled;
+          this.#deliver(chunk);
+          chunk = allocateChunk(Math.min(this.#gathered, MOST_CHUNK));
+          filled = 0;
+        }
+        const part = Math.min(length, chunk.length - filled);
+        copy(source, at, chunk, filled, part);
+        filled += part;
+        at += part;
+        length -= part;
+      }
+      if (pieces[i + 2] >= 0) this.#buffers.give(pieces[i + 2]);
+    }
+    return chunk;
   }
 
   #deliver(chunk: Buffer): void {
-    this.received += chunk.length;
+    // The usual case: one loop waits, and nothing lies before this.
+    const waiters = this.#waiters;
+    if (waiters.length === 1 && this.#buffered === 0 && waiters[0].take === nextChunk) {
+      waiters.pop()?.resolve({ done: false, value: chunk });
+      return;
+    }
     this.#chunks.push(chunk);
     this.#buffered += chunk.length;
     while (this.#buffered > 0) {
@@ -202,13 +281,14 @@ export class Receiver implements Completion {
       try {
         waiter.resolve(waiter.take(this, false));
       } catch (error) {
-        // The reader's buffer was detached meanwhile. The bytes stay for the next one.
+        // The reader's buffer was detached or shrunk meanwhile. The bytes stay for the next one.
         waiter.reject(error);
       }
     }
   }
 
   #end(error: Error | null): void {
+    this.#gather();
     const waiter = error === null ? undefined : this.#waiters.shift();
     if (error !== null && waiter !== undefined) waiter.reject(error);
     else this.#error = error;
@@ -230,13 +310,14 @@ export class Receiver implements Completion {
       then();
       return;
     }
-    this.#stopped = then;
+    this.#stopped.push(then);
     this.#cancel(this.#slot);
   }
 
   /** Ends everything: whoever waits sees the end of an iteration, or ECANCELED for a read. */
   close(then: () => void): void {
     this.#closed = true;
+    this.#gather();
     for (const waiter of this.#waiters.splice(0)) {
       if (waiter.take === nextChunk) waiter.resolve({ done: true, value: undefined });
       else waiter.reject(socketError(ECANCELED, 'read'));

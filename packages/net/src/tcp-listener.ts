@@ -1,4 +1,14 @@
-import { AF_INET6, IPPROTO_IPV6, IPPROTO_TCP, IPV6_V6ONLY, SO_REUSEADDR, SO_REUSEPORT, SOCK_STREAM, SOL_SOCKET, TCP_NODELAY } from '@ouro/native/abi';
+import {
+  AF_INET6,
+  IPPROTO_IPV6,
+  IPPROTO_TCP,
+  IPV6_V6ONLY,
+  SO_REUSEADDR,
+  SO_REUSEPORT,
+  SOCK_STREAM,
+  SOL_SOCKET,
+  TCP_NODELAY,
+} from '@ouro/native/abi';
 import {
   abortedBefore,
   bound,
@@ -12,7 +22,15 @@ import {
   rejected,
 } from '@ouro/runtime/driver';
 import { Acceptor } from './acceptor.ts';
-import { checkBacklog, checkHost, checkPort, type Endpoint, resolve, type SocketAddress } from './address.ts';
+import {
+  checkBacklog,
+  checkHost,
+  checkPort,
+  type Endpoint,
+  endpoint,
+  resolve,
+  type SocketAddress,
+} from './address.ts';
 import { listenError, socketError } from './errors.ts';
 import { TcpStream } from './tcp-stream.ts';
 
@@ -33,7 +51,9 @@ export interface BindOptions extends OpOptions {
 }
 
 const CLOSED = -1;
-const EAFNOSUPPORT = -97;
+const EADDRINUSE = -98;
+const EADDRNOTAVAIL = -99;
+const ECANCELED = -125;
 
 /** A listening socket: an async iterable of connections. */
 export class TcpListener implements AsyncDisposable, AsyncIterable<TcpStream> {
@@ -56,31 +76,31 @@ export class TcpListener implements AsyncDisposable, AsyncIterable<TcpStream> {
    * @throws `EADDRINUSE`, `EACCES`, `EADDRNOTAVAIL`… with `syscall: 'listen'`, `address` and `port`, worded as by `node:net`
    */
   static bind(options: BindOptions = {}): Future<TcpListener> {
-    if (typeof options !== 'object' || options === null) throw invalidType('options', 'of type object', options);
+    if (typeof options !== 'object' || options === null)
+      throw invalidType('options', 'of type object', options);
     const { backlog = 511 } = options;
-    const host = options.host === undefined ? undefined : checkHost(options.host);
+    const host = checkHost(options.host);
     const port = checkPort(options.port ?? 0);
     checkBacklog(backlog);
     return flow(async (steps) => {
-      const places = await resolve(host ?? '::', port);
-      steps.check();
-      const [first] = places;
-      if (first === undefined) throw listenError(-99, host ?? '::', port);
-      try {
-        return TcpListener.#listen(first, backlog, options);
-      } catch (error) {
-        if (host !== undefined || (error as { errno?: number }).errno !== EAFNOSUPPORT) throw error;
-        const [v4] = await resolve('0.0.0.0', port);
-        if (v4 === undefined) throw error;
-        return TcpListener.#listen(v4, backlog, options);
-      }
+      const [place] = host === undefined ? [endpoint('::', port)] : await steps.step(resolve(host, port));
+      if (place === undefined) throw listenError(EADDRNOTAVAIL, host ?? '::', port);
+      const first = TcpListener.#listen(place, backlog, options);
+      if (first instanceof TcpListener) return first;
+      // Where nobody asked for a certain address, whatever keeps us from IPv6 leads to IPv4, as in Node.
+      if (host !== undefined || first === EADDRINUSE) throw listenError(first, place.address, port);
+      const v4 = endpoint('0.0.0.0', port);
+      const second = TcpListener.#listen(v4, backlog, options);
+      if (second instanceof TcpListener) return second;
+      throw listenError(second, v4.address, port);
     }, options);
   }
 
-  static #listen(place: Endpoint, backlog: number, options: BindOptions): TcpListener {
+  /** A listener, or the errno that prevented it. */
+  static #listen(place: Endpoint, backlog: number, options: BindOptions): TcpListener | number {
     const { addon } = reactor();
     const fd = addon.socket(place.family, SOCK_STREAM, IPPROTO_TCP);
-    if (fd < 0) throw listenError(fd, place.address, place.port);
+    if (fd < 0) return fd;
     const set = (level: number, name: number, value: boolean | undefined): number =>
       value === undefined ? 0 : addon.setsockopt(fd, level, name, value ? 1 : 0);
     const failed =
@@ -95,7 +115,7 @@ export class TcpListener implements AsyncDisposable, AsyncIterable<TcpStream> {
     const address = failed === 0 ? addon.getsockname(fd) : failed;
     if (typeof address === 'number') {
       reactor().discard(fd);
-      throw listenError(address, place.address, place.port);
+      return address;
     }
     return new TcpListener(fd, address);
   }
@@ -119,7 +139,7 @@ export class TcpListener implements AsyncDisposable, AsyncIterable<TcpStream> {
     return bound(
       flow(async (steps) => {
         const fd = await steps.step(next);
-        if (fd === null) throw socketError(-125, 'accept');
+        if (fd === null) throw socketError(ECANCELED, 'accept');
         return new TcpStream(fd);
       }),
       options,

@@ -8,9 +8,11 @@ import {
   TCP_NODELAY,
 } from '@ouro/native/abi';
 import {
+  AbortError,
   abortedBefore,
-  bound,
+  addressOf,
   type Bytes,
+  bound,
   checkBytes,
   close,
   closedError,
@@ -23,15 +25,18 @@ import {
   rejected,
   resolved,
   type Steps,
+  type SystemError,
   type Transfer,
+  UNSTABLE,
 } from '@ouro/runtime/driver';
 import { checkHost, checkPort, type Endpoint, resolve, type SocketAddress } from './address.ts';
-import { connectError, socketError } from './errors.ts';
+import { busyError, connectError, connectErrors, socketError } from './errors.ts';
 import { connect } from './op/connect.ts';
 import { recv } from './op/recv.ts';
 import { Send, SendQueue } from './op/send.ts';
 import { shutdown } from './op/shutdown.ts';
 import { Receiver } from './receiver.ts';
+import { Wait } from './wait.ts';
 
 /** Where and how to connect. */
 export interface ConnectOptions extends OpOptions {
@@ -43,6 +48,9 @@ export interface ConnectOptions extends OpOptions {
 }
 
 const CLOSED = -1;
+const EPIPE = -32;
+const ECANCELED = -125;
+
 /** Which direction of a connection. */
 export type Direction = 'read' | 'write' | 'both';
 const WAYS: Readonly<Record<Direction, number>> = { read: SHUT_RD, write: SHUT_WR, both: SHUT_RDWR };
@@ -77,24 +85,22 @@ export class TcpStream implements AsyncDisposable, AsyncIterable<Buffer> {
    *   and all failed
    */
   static connect(options: ConnectOptions): Future<TcpStream> {
-    if (typeof options !== 'object' || options === null) throw invalidType('options', 'of type object', options);
-    const { host: given = 'localhost', noDelay = false } = options;
-    const host = checkHost(given);
+    if (typeof options !== 'object' || options === null)
+      throw invalidType('options', 'of type object', options);
+    const { noDelay = false } = options;
+    const host = checkHost(options.host) ?? 'localhost';
     const port = checkPort(options.port);
     return flow(async (steps) => {
-      const endpoints = await resolve(host, port);
-      const errors: unknown[] = [];
-      for (const to of endpoints) {
+      const errors: SystemError[] = [];
+      for (const to of await steps.step(resolve(host, port))) {
         try {
-          const stream = await connectTo(steps, to);
-          if (noDelay) stream.setNoDelay(true);
-          return stream;
+          return await connectTo(steps, to, noDelay);
         } catch (error) {
           steps.check();
-          errors.push(error);
+          errors.push(error as SystemError);
         }
       }
-      throw errors.length === 1 ? errors[0] : new AggregateError(errors, `connect to ${host}:${port} failed`);
+      throw errors.length === 1 ? errors[0] : connectErrors(errors, host, port);
     }, options);
   }
 
@@ -125,20 +131,21 @@ export class TcpStream implements AsyncDisposable, AsyncIterable<Buffer> {
    * Receives into `buffer` what has arrived, waiting for it if need be.
    *
    * @returns bytes received; 0 at the end of the stream
-   * @throws `ECONNRESET` and the like with `syscall: 'read'`; `ERR_INVALID_STATE` if another read is waiting: which of
-   *   the two would get the bytes?
+   * @throws `ECONNRESET` and the like with `syscall: 'read'`; `ERR_INVALID_STATE` if a read or a loop is waiting: which
+   *   of the two would get the bytes? TypeError if the buffer is detached or, then as a rejection, if it has shrunk to
+   *   nothing meanwhile
    */
   read(buffer: Bytes, options?: OpOptions): Future<number> {
     checkBytes('buffer', buffer);
     if (this.#fd === CLOSED) return rejected(closedError('read'));
     const aborted = abortedBefore(options);
     if (aborted !== undefined) return rejected(aborted);
+    const address = addressOf(buffer);
     if (buffer.byteLength === 0) return resolved(0);
-    if (this.#reading?.inFlight === true) {
-      return rejected(Object.assign(new Error('Another read of this stream is waiting'), { code: 'ERR_INVALID_STATE' }));
-    }
-    if (this.#receiver?.active) return bound(this.#receiver.read(buffer), options);
-    const op = recv(this.#fd, buffer).in(this.#ops);
+    if (this.#reading?.inFlight === true) return rejected(busyError());
+    // Memory that scripts can take away is only written to when the bytes are there: so none are lost with it.
+    if (this.#receiver?.active || address === UNSTABLE) return bound(this.#receive().read(buffer), options);
+    const op = recv(this.#fd, buffer, address).in(this.#ops);
     if (!this.#refed) op.setRef(false);
     this.#reading = op;
     return bound(op, options);
@@ -169,6 +176,7 @@ export class TcpStream implements AsyncDisposable, AsyncIterable<Buffer> {
     if (this.#fd === CLOSED) return rejected(closedError('write'));
     const aborted = abortedBefore(options);
     if (aborted !== undefined) return rejected(aborted);
+    if (this.#sends.ended) return rejected(socketError(EPIPE, 'write'));
     const send = make(this.#sends, this.#fd, bytes).in(this.#ops);
     if (!this.#refed) send.setRef(false);
     if (bytes.byteLength === 0) send.nothing();
@@ -184,14 +192,16 @@ export class TcpStream implements AsyncDisposable, AsyncIterable<Buffer> {
    */
   [Symbol.asyncIterator](): AsyncIterator<Buffer, undefined> {
     const fd = this.#fd;
+    let left = false;
     return {
       next: (): Promise<IteratorResult<Buffer, undefined>> => {
-        if (this.#fd === CLOSED) {
-          return fd === CLOSED ? rejected(closedError('read')) : resolved({ done: true, value: undefined });
-        }
+        if (fd === CLOSED) return rejected(closedError('read'));
+        if (this.#fd === CLOSED || left) return resolved({ done: true, value: undefined });
+        if (this.#reading?.inFlight === true) return rejected(busyError());
         return this.#receive().next();
       },
       return: async (): Promise<IteratorResult<Buffer, undefined>> => {
+        left = true;
         const receiver = this.#receiver;
         if (receiver !== null) await new Promise<void>((stopped) => receiver.stop(stopped));
         return { done: true, value: undefined };
@@ -211,16 +221,27 @@ export class TcpStream implements AsyncDisposable, AsyncIterable<Buffer> {
 
   /**
    * Ends one direction. After `'write'`, the default, the peer sees the end of the stream once all that was sent has
-   * arrived, and its answer can still be read. Sends that were asked for before are done first.
+   * arrived, and its answer can still be read. Sends that were asked for before are done first; those asked for
+   * afterwards fail with `EPIPE`.
+   *
+   * @throws `ENOTCONN` with `syscall: 'shutdown'` if the connection is gone already
    */
   shutdown(how: Direction = 'write'): Future<void> {
     if (!Object.hasOwn(WAYS, how)) throw invalidType('how', "'read', 'write' or 'both'", how);
     if (this.#fd === CLOSED) return rejected(closedError('shutdown'));
-    if (how === 'read' || this.#sends.idle) return shutdown(this.#fd, WAYS[how]).in(this.#ops);
+    if (how === 'read') return shutdown(this.#fd, SHUT_RD).in(this.#ops);
+    this.#sends.end();
     return flow(async (steps) => {
-      await new Promise<void>((idle) => this.#sends.whenIdle(idle));
-      if (this.#fd === CLOSED) throw closedError('shutdown');
-      await steps.step(shutdown(this.#fd, WAYS[how]).in(this.#ops));
+      try {
+        const sent = new Wait<void>();
+        this.#sends.whenIdle(() => sent.resolve());
+        await steps.step(sent);
+        if (this.#fd === CLOSED) throw socketError(ECANCELED, 'shutdown');
+        await steps.step(shutdown(this.#fd, WAYS[how]).in(this.#ops));
+      } catch (error) {
+        if (error instanceof AbortError) this.#sends.reopen();
+        throw error;
+      }
     });
   }
 
@@ -281,11 +302,12 @@ export class TcpStream implements AsyncDisposable, AsyncIterable<Buffer> {
   }
 }
 
-async function connectTo(steps: Steps, to: Endpoint): Promise<TcpStream> {
+async function connectTo(steps: Steps, to: Endpoint, noDelay: boolean): Promise<TcpStream> {
   const { addon } = reactor();
   const fd = addon.socket(to.family, SOCK_STREAM, IPPROTO_TCP);
   if (fd < 0) throw connectError(fd, to.address, to.port);
   try {
+    if (noDelay) addon.setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     await steps.step(connect(fd, to));
   } catch (error) {
     await close(fd);

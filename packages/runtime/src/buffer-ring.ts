@@ -1,4 +1,11 @@
-import { IORING_CQE_BUFFER_SHIFT, IORING_REGISTER_PBUF_RING } from '@ouro/native/abi';
+import {
+  IORING_CQE_BUFFER_SHIFT,
+  IORING_CQE_F_BUF_MORE,
+  IORING_CQE_F_BUFFER,
+  IORING_FEAT_MIN_TIMEOUT,
+  IORING_REGISTER_PBUF_RING,
+  IOU_PBUF_RING_INC,
+} from '@ouro/native/abi';
 import { systemError } from './errors.ts';
 import { type Reactor, reactor } from './reactor.ts';
 
@@ -6,6 +13,8 @@ const TWO_32 = 4_294_967_296;
 /** Bytes of `struct io_uring_buf`: addr, len, bid, and in the first one the ring's tail. */
 const ENTRY_BYTES = 16;
 const TAIL_AT = 14;
+const CACHE_LINE = 64;
+const EINVAL = -22;
 
 /**
  * A ring of provided buffers (5.19, `IORING_REGISTER_PBUF_RING`): the kernel takes a buffer only when data has
@@ -18,20 +27,33 @@ export class BufferRing {
   readonly entries: number;
   /** Bytes of one buffer. */
   readonly size: number;
-  /** All buffers, one after the other: buffer `b` begins at `b * size`. */
+  /** Whether one buffer may serve several receives, one after the other. */
+  readonly incremental: boolean;
+  /** All buffers; `take` says where in here. */
   readonly bytes: Uint8Array;
   readonly #address: number;
   readonly #words: Uint32Array;
   readonly #halves: Uint16Array;
+  /** Bytes from the beginning of one buffer to that of the next. */
+  readonly #stride: number;
+  /** How far each buffer is filled: never 0 only where the kernel fills buffers piece by piece. */
+  readonly #filled: Uint32Array;
   #tail = 0;
-  #starved: (() => void)[] = [];
 
-  constructor(r: Reactor, group: number, entries: number, size: number) {
+  /**
+   * @param entries buffers: a power of two up to 32768
+   * @param size bytes of each
+   * @param incremental let small receives share a buffer, where the kernel can (6.12, `IOU_PBUF_RING_INC`)
+   */
+  constructor(r: Reactor, group: number, entries: number, size: number, incremental = true) {
     this.group = group;
     this.entries = entries;
     this.size = size;
+    // Buffers that begin at multiples of a large power of two would all fall into the same few sets of the cache.
+    this.#stride = size + CACHE_LINE;
+    this.#filled = new Uint32Array(entries);
     const ring = memory(r, entries * ENTRY_BYTES);
-    const buffers = memory(r, entries * size);
+    const buffers = memory(r, entries * this.#stride);
     this.bytes = new Uint8Array(buffers);
     this.#address = r.addon.addressOf(this.bytes);
     this.#words = new Uint32Array(ring);
@@ -42,25 +64,40 @@ export class BufferRing {
     request[0] = ringAddress;
     request[1] = ringAddress / TWO_32;
     request[2] = entries;
-    request[3] = group;
-    const result = r.addon.register(
-      IORING_REGISTER_PBUF_RING,
-      r.addon.addressOf(new Uint8Array(request.buffer)),
-      1,
-    );
+    const register = (flags: number): number => {
+      request[3] = group | (flags << 16);
+      return r.addon.register(
+        IORING_REGISTER_PBUF_RING,
+        r.addon.addressOf(new Uint8Array(request.buffer)),
+        1,
+      );
+    };
+    let result = register(incremental ? IOU_PBUF_RING_INC : 0);
+    this.incremental = incremental && result >= 0;
+    if (result === EINVAL && incremental) result = register(0);
     if (result < 0) throw systemError(result, 'io_uring_register');
     for (let buffer = 0; buffer < entries; buffer++) this.give(buffer);
   }
 
-  /** Which buffer a completion used. */
-  static bufferOf(flags: number): number {
-    return flags >>> IORING_CQE_BUFFER_SHIFT;
+  /** Where in `bytes` the `length` bytes lie that a completion with these flags brought. Ask once for each. */
+  take(flags: number, length: number): number {
+    const buffer = flags >>> IORING_CQE_BUFFER_SHIFT;
+    const filled = this.#filled[buffer];
+    this.#filled[buffer] = filled + length;
+    return buffer * this.#stride + filled;
+  }
+
+  /** The buffer to `give` back once the bytes have been used; -1 where the kernel goes on filling it, or used none. */
+  static spent(flags: number): number {
+    const used = (flags & (IORING_CQE_F_BUFFER | IORING_CQE_F_BUF_MORE)) === IORING_CQE_F_BUFFER;
+    return used ? flags >>> IORING_CQE_BUFFER_SHIFT : -1;
   }
 
   /** Gives a buffer back to the kernel. Its bytes are the kernel's from here on. */
   give(buffer: number): void {
     const at = (this.#tail & (this.entries - 1)) * (ENTRY_BYTES / 4);
-    const address = this.#address + buffer * this.size;
+    const address = this.#address + buffer * this.#stride;
+    this.#filled[buffer] = 0;
     this.#words[at] = address;
     this.#words[at + 1] = address / TWO_32;
     this.#words[at + 2] = this.size;
@@ -68,21 +105,6 @@ export class BufferRing {
     this.#tail = (this.#tail + 1) & 0xffff;
     // Sequentially consistent, so that the entry is seen before the tail by a kernel thread on any machine.
     Atomics.store(this.#halves, TAIL_AT / 2, this.#tail);
-    if (this.#starved.length !== 0) this.#wake();
-  }
-
-  /** Calls `resume` once, after a buffer has come back. For ops that ended with ENOBUFS. */
-  whenAvailable(resume: () => void): void {
-    this.#starved.push(resume);
-  }
-
-  #wake(): void {
-    const starved = this.#starved;
-    this.#starved = [];
-    // Not inside give(): whoever gives a buffer back is in the middle of something.
-    queueMicrotask(() => {
-      for (const resume of starved) resume();
-    });
   }
 }
 
@@ -92,15 +114,27 @@ function memory(r: Reactor, bytes: number): ArrayBuffer {
   return region;
 }
 
-/** 256 buffers of 16 KiB: 4 MiB of address space, of which only what traffic touches becomes memory. */
-const RECEIVE_ENTRIES = 256;
-const RECEIVE_SIZE = 16_384;
 const RECEIVE_GROUP = 1;
+/** Filled piece by piece, 64 buffers of 64 KiB hold 65,536 messages of 64 bytes or 64 of 64 KiB. */
+const INCREMENTAL = { entries: 64, size: 65_536 } as const;
+/** Where each receive takes a whole buffer there have to be more of them, and smaller ones. */
+const WHOLE = { entries: 256, size: 16_384 } as const;
 
 let receive: BufferRing | undefined;
 
-/** The buffers that all multishot receives of this thread share. */
+/** The buffers that all multishot receives of this thread share: 4 MiB, of which only what is used becomes memory. */
 export function receiveBuffers(): BufferRing {
-  receive ??= new BufferRing(reactor(), RECEIVE_GROUP, RECEIVE_ENTRIES, RECEIVE_SIZE);
+  if (receive === undefined) {
+    const r = reactor();
+    // Both are tried under the same group: a ring that could not be registered leaves nothing behind.
+    receive = supportsIncremental(r)
+      ? new BufferRing(r, RECEIVE_GROUP, INCREMENTAL.entries, INCREMENTAL.size)
+      : new BufferRing(r, RECEIVE_GROUP, WHOLE.entries, WHOLE.size, false);
+  }
   return receive;
+}
+
+/** The feature bit of the same kernel (6.12) stands for what cannot be probed by itself. */
+function supportsIncremental(r: Reactor): boolean {
+  return (r.ring.features & IORING_FEAT_MIN_TIMEOUT) !== 0;
 }

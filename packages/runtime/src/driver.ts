@@ -27,8 +27,17 @@ export {
   type Steps,
 } from './future.ts';
 export { nop } from './nop.ts';
-export { abortedBefore, bound, InFlight, Operation, type OpKind, type OpState, submit } from './operation.ts';
+export {
+  abortedBefore,
+  bound,
+  gaveUp,
+  InFlight,
+  Operation,
+  type OpKind,
+  type OpState,
+  submit,
+} from './operation.ts';
 export { addressOf, asBytes, Bounce, type Bytes, checkBytes, UNSTABLE } from './pin.ts';
-export { existingReactor, type Reactor, reactor } from './reactor.ts';
+export { type BatchEnd, existingReactor, type Reactor, reactor } from './reactor.ts';
 export { type Completion, SCRATCH_SIZE, type ScratchChunk, scratchOffset } from './slots.ts';
 export { Transfer, type Until } from './transfer.ts';

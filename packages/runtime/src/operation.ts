@@ -5,6 +5,15 @@ import type { Completion } from './slots.ts';
 
 const ECANCELED = -125;
 const EINTR = -4;
+const ERESTARTSYS = -512;
+
+/**
+ * Whether an op that was cancelled ended because of that. One that a kernel thread was running is interrupted instead:
+ * EINTR, or ERESTARTSYS, which no program should ever see, but openat's completion brings it (6.18).
+ */
+export function gaveUp(errno: number): boolean {
+  return errno === ECANCELED || errno === EINTR || errno === ERESTARTSYS;
+}
 
 /** The reason of ops that end because their handle is closed: they fail with ECANCELED, not with an AbortError. */
 const HANDLE_CLOSED = Symbol('handle closed');
@@ -136,8 +145,7 @@ export class Operation<T> extends Future<T> implements Completion, OpState {
   }
 
   protected settleFailure(errno: number, bytesTransferred: number): void {
-    // EINTR comes from an op that was cancelled while a kernel thread was running it.
-    const given = this.#cancelled && (errno === ECANCELED || errno === EINTR);
+    const given = this.#cancelled && gaveUp(errno);
     if (given && this.#reason !== HANDLE_CLOSED) {
       this.fail(new AbortError(this.#reason, bytesTransferred));
     } else {

@@ -22,6 +22,12 @@ import { describe, systemError } from './errors.ts';
 import { type RingConfig, type RunOptions, ringConfig } from './options.ts';
 import { type Completion, type ScratchChunk, Slots, scratchOffset } from './slots.ts';
 
+/** Somebody who gathers what one batch brings. */
+export interface BatchEnd {
+  /** Called once when the batch is over. */
+  batchEnded(): void;
+}
+
 const TWO_32 = 4_294_967_296;
 
 /**
@@ -41,6 +47,9 @@ export class Reactor {
   readonly #sqes: Uint32Array;
   readonly #batch: Int32Array;
   readonly #fds: Uint8Array;
+  // Never shortened: setting an array's length costs a call into the runtime, and growing it again an allocation.
+  readonly #gathering: (BatchEnd | null)[] = [];
+  #gatherers = 0;
   readonly #sqEntries: number;
   readonly #sqMask: number;
 
@@ -196,6 +205,11 @@ export class Reactor {
     this.#fds[fd] = 0;
   }
 
+  /** Asks for `batchEnded` after the batch that is being handed out. To be called from `complete` only. */
+  afterBatch(gatherer: BatchEnd): void {
+    this.#gathering[this.#gatherers++] = gatherer;
+  }
+
   #dispatch(count: number): void {
     const { words, slots } = this;
     const batch = this.#batch;
@@ -228,13 +242,28 @@ export class Reactor {
       try {
         completion.complete(result, flags);
       } catch (error) {
-        // A defect of ours: loud, and without losing the rest of the batch.
-        process.nextTick(() => {
-          throw error;
-        });
+        defect(error);
       }
     }
+    const gathering = this.#gathering;
+    for (let i = 0; i < this.#gatherers; i++) {
+      const gatherer = gathering[i];
+      gathering[i] = null;
+      try {
+        gatherer?.batchEnded();
+      } catch (error) {
+        defect(error);
+      }
+    }
+    this.#gatherers = 0;
   }
+}
+
+/** Tells of an error that is our own: loud, and without losing the rest of the batch. */
+function defect(error: unknown): void {
+  process.nextTick(() => {
+    throw error;
+  });
 }
 
 let current: Reactor | undefined;

@@ -1,6 +1,6 @@
 import { ftruncate } from 'node:fs';
 import { IORING_OP_FTRUNCATE } from '@ouro/native/abi';
-import { Deferred, type Future, type InFlight, Operation, type OpKind, reactor, submit } from '@ouro/runtime/driver';
+import { type InFlight, Operation, type OpKind, reactor, submit } from '@ouro/runtime/driver';
 
 const FTRUNCATE: OpKind<void> = {
   syscall: 'ftruncate',
@@ -11,20 +11,19 @@ const FTRUNCATE: OpKind<void> = {
 };
 
 /** `ftruncate(2)` through the ring (6.9), through Node's thread pool on kernels without the op. */
-export function truncate(fd: number, length: number, handle: InFlight | null): Future<void> {
+export function truncate(fd: number, length: number, handle: InFlight | null): Operation<void> {
   const r = reactor();
-  if (!r.supports(IORING_OP_FTRUNCATE)) return truncateInPool(fd, length);
+  if (!r.supports(IORING_OP_FTRUNCATE)) return truncateInPool(fd, length, handle);
   const op = new Operation<void>(FTRUNCATE, null, null);
   if (handle !== null) op.in(handle);
   return submit(op, r.take(op), IORING_OP_FTRUNCATE, fd, length, 0, 0);
 }
 
 /** @internal */
-export function truncateInPool(fd: number, length: number): Future<void> {
-  const done = new Deferred<void>();
-  ftruncate(fd, length, (error) => {
-    if (error === null) done.resolve();
-    else done.reject(error);
-  });
-  return done;
+export function truncateInPool(fd: number, length: number, handle: InFlight | null): Operation<void> {
+  const op = new Operation<void>(FTRUNCATE, null, null);
+  // One of the handle's, so that the descriptor is not closed and given out anew before the pool gets to it.
+  if (handle !== null) op.in(handle);
+  ftruncate(fd, length, (error) => op.complete(error?.errno ?? 0, 0));
+  return op;
 }

@@ -28,6 +28,16 @@ constexpr uint32_t kLadder[] = {
     0,
 };
 
+// An op that a kernel thread was blocked in when it was cancelled may end with one of the codes by which the kernel
+// tells itself to restart a system call (ERESTARTSYS 512 to ERESTART_RESTARTBLOCK 516: openat of a pipe does, on
+// 6.18). No system call ever shows them to a program; EINTR is what they mean to it.
+int32_t visible(int32_t result) { return result <= -512 && result >= -516 ? -EINTR : result; }
+
+Completion completion_of(const io_uring_cqe& cqe) {
+  return {static_cast<uint32_t>(cqe.user_data), static_cast<uint32_t>(cqe.user_data >> 32), visible(cqe.res),
+          cqe.flags};
+}
+
 // A completion nobody will look at any more: if it brought a descriptor, that is closed.
 void discard(const Completion& completion) {
   if ((completion.generation & kResultIsFd) != 0 && completion.result >= 0) ::close(completion.result);
@@ -212,10 +222,7 @@ void Uring::spill() {
     const uint32_t tail = load_acquire(cq_ktail_);
     for (; head != tail; ++head) {
       const io_uring_cqe& cqe = cqes_[head & cq_mask_];
-      if (account(cqe)) {
-        spilled_.push_back({static_cast<uint32_t>(cqe.user_data), static_cast<uint32_t>(cqe.user_data >> 32),
-                            cqe.res, cqe.flags});
-      }
+      if (account(cqe)) spilled_.push_back(completion_of(cqe));
     }
     store_release(cq_khead_, head);
     if (!overflown()) break;
@@ -238,10 +245,7 @@ uint32_t Uring::reap() {
   const uint32_t tail = load_acquire(cq_ktail_);
   for (; head != tail && count < batch_.size(); ++head) {
     const io_uring_cqe& cqe = cqes_[head & cq_mask_];
-    if (account(cqe)) {
-      batch_[count++] = {static_cast<uint32_t>(cqe.user_data), static_cast<uint32_t>(cqe.user_data >> 32),
-                         cqe.res, cqe.flags};
-    }
+    if (account(cqe)) batch_[count++] = completion_of(cqe);
   }
   store_release(cq_khead_, head);
   control_->in_flight = in_flight();

@@ -28,6 +28,21 @@ export class SendQueue {
   #current: Send | null = null;
   readonly #waiting: Send[] = [];
   readonly #whenIdle: (() => void)[] = [];
+  #ends = 0;
+
+  /** Whether the end of the stream has been asked for: nothing may be sent behind it. */
+  get ended(): boolean {
+    return this.#ends > 0;
+  }
+
+  end(): void {
+    this.#ends++;
+  }
+
+  /** Takes an `end` back that has not come about. */
+  reopen(): void {
+    this.#ends--;
+  }
 
   add(send: Send): void {
     if (this.#current === null) {
@@ -52,13 +67,9 @@ export class SendQueue {
     else if (this.#whenIdle.length > 0) for (const then of this.#whenIdle.splice(0)) then();
   }
 
-  get idle(): boolean {
-    return this.#current === null;
-  }
-
   /** Calls `then` when everything has been sent or has failed. */
   whenIdle(then: () => void): void {
-    if (this.idle) then();
+    if (this.#current === null) then();
     else this.#whenIdle.push(then);
   }
 

@@ -1,0 +1,144 @@
+import { once } from 'node:events';
+import net from 'node:net';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { type Beside, start } from '../../testing/beside.ts';
+import { root, runCommand } from '../../testing/program.ts';
+
+const command = (...args: string[]): string[] => [
+  process.execPath,
+  join(root, 'examples/dist/echo.js'),
+  ...args,
+];
+
+/** The example, and the port where it listens. */
+async function startEcho(...args: string[]): Promise<{ readonly echo: Beside; readonly port: number }> {
+  const echo = start(command(...args));
+  const line = await echo.line();
+  const port = /^listening on 127\.0\.0\.1:(\d+)$/.exec(line)?.[1];
+  if (port === undefined) throw new Error(`It said: ${line}`);
+  return { echo, port: Number(port) };
+}
+
+async function connect(port: number): Promise<net.Socket> {
+  const socket = net.connect({ host: '127.0.0.1', port });
+  socket.on('error', () => {});
+  await once(socket, 'connect');
+  return socket;
+}
+
+/** Sends a message and waits for as many bytes to come back. */
+async function exchange(socket: net.Socket, message: Buffer): Promise<Buffer> {
+  socket.write(message);
+  const chunks: Buffer[] = [];
+  let length = 0;
+  while (length < message.length) {
+    const [chunk] = (await once(socket, 'data')) as [Buffer];
+    chunks.push(chunk);
+    length += chunk.length;
+  }
+  return Buffer.concat(chunks);
+}
+
+describe('the echo example', () => {
+  it('says where it listens, and sends back what it receives', async () => {
+    const { echo, port } = await startEcho('--port', '0');
+    await using _ = echo;
+    const socket = await connect(port);
+    for (const size of [1, 100, 100_000]) {
+      const message = Buffer.alloc(size, `${size}.`);
+      expect((await exchange(socket, message)).equals(message)).toBe(true);
+    }
+    socket.end();
+    await once(socket, 'close');
+  });
+
+  it('serves many at once', async () => {
+    const { echo, port } = await startEcho();
+    await using _ = echo;
+    const sockets = await Promise.all(Array.from({ length: 50 }, () => connect(port)));
+    const answers = await Promise.all(
+      sockets.map((socket, i) => exchange(socket, Buffer.from(`client ${i}`))),
+    );
+    expect(answers.map(String)).toEqual(sockets.map((_, i) => `client ${i}`));
+    for (const socket of sockets) socket.destroy();
+  });
+
+  it('survives a client that resets', async () => {
+    const { echo, port } = await startEcho();
+    await using _ = echo;
+    const rude = await connect(port);
+    await exchange(rude, Buffer.from('x'));
+    rude.resetAndDestroy();
+    const polite = await connect(port);
+    expect(String(await exchange(polite, Buffer.from('still there?')))).toBe('still there?');
+    polite.destroy();
+  });
+
+  it('listens on the port and at the host that it is given', async () => {
+    const first = await startEcho();
+    first.echo.kill('SIGTERM');
+    await first.echo.ended;
+    const { echo, port } = await startEcho('--host', '127.0.0.1', '--port', String(first.port));
+    await using _ = echo;
+    expect(port).toBe(first.port);
+  });
+
+  it.each(['SIGTERM', 'SIGINT'] as const)('ends with exit code 0 on %s', async (signal) => {
+    const { echo } = await startEcho();
+    await using _ = echo;
+    echo.kill(signal);
+    expect(await echo.ended).toEqual({ code: 0, signal: null, stderr: '' });
+  });
+
+  it.each(['SIGTERM', 'SIGINT'] as const)(
+    'closes its connections and ends with exit code 0 on %s',
+    async (signal) => {
+      const { echo, port } = await startEcho();
+      await using _ = echo;
+      const sockets = await Promise.all([connect(port), connect(port), connect(port)]);
+      for (const socket of sockets) await exchange(socket, Buffer.from('open'));
+      const closed = Promise.all(sockets.map((socket) => once(socket.resume(), 'close')));
+      echo.kill(signal);
+      expect(await echo.ended).toEqual({ code: 0, signal: null, stderr: '' });
+      await closed;
+    },
+  );
+
+  it('ends on SIGTERM although a client does not read its echo', async () => {
+    const { echo, port } = await startEcho();
+    await using _ = echo;
+    const socket = (await connect(port)).pause();
+    let sent = 0;
+    while (socket.write(Buffer.alloc(1 << 20)) || sent < 32) sent++;
+    await exchange(await connect(port), Buffer.from('x'));
+    echo.kill('SIGTERM');
+    expect(await echo.ended).toEqual({ code: 0, signal: null, stderr: '' });
+    socket.destroy();
+  });
+
+  it.each(['--help', '-h'])('explains itself with %s', async (flag) => {
+    const { code, stdout, stderr } = await runCommand(command(flag));
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout).toMatch(/^echo: /);
+    for (const option of ['--host', '--port']) expect(stdout).toContain(option);
+  });
+
+  it.each([
+    ['an unknown option', ['--nonsense']],
+    ['a port that is none', ['--port', 'none']],
+    ['a port out of range', ['--port', '70000']],
+  ])('fails with %s', async (_what, args) => {
+    const { code, stdout, stderr } = await runCommand(command(...args));
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+    expect(stderr).not.toBe('');
+  });
+
+  it('fails on a port that is taken, and says so', async () => {
+    const { echo, port } = await startEcho();
+    await using _ = echo;
+    const { code, stderr } = await runCommand(command('--port', String(port)));
+    expect(code).toBe(1);
+    expect(stderr).toContain(`listen EADDRINUSE: address already in use 127.0.0.1:${port}`);
+  });
+});

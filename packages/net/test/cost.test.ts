@@ -1,0 +1,86 @@
+import { TcpStream } from '@ouro/net';
+import { type Metrics, metrics } from '@ouro/runtime';
+import { describe, expect, it } from 'vitest';
+import { startProgram } from '../../../testing/beside.ts';
+import { dial, echo, readExactly, serve } from './support.ts';
+
+const CONNECTIONS = 100;
+const ROUNDS = 100;
+
+describe('an echo on a hundred connections, in the steady state', () => {
+  it('costs few system calls, and no call into native code', async () => {
+    await using server = await serve(echo);
+    const clients = await Promise.all(Array.from({ length: CONNECTIONS }, () => dial(server.listener)));
+    const message = Buffer.alloc(64, 'x');
+    const buffers = clients.map(() => Buffer.alloc(64));
+    const rounds = (count: number): Promise<unknown> =>
+      Promise.all(
+        clients.map(async (client, at) => {
+          const buffer = buffers[at] ?? Buffer.alloc(64);
+          for (let i = 0; i < count; i++) {
+            await client.writeAll(message);
+            let filled = 0;
+            while (filled < 64) filled += await client.read(buffer.subarray(filled));
+          }
+        }),
+      );
+    await rounds(5);
+    const before = metrics();
+    await rounds(ROUNDS);
+    const after = metrics();
+    const messages = CONNECTIONS * ROUNDS;
+    expect((after.enters - before.enters) / messages).toBeLessThan(0.6);
+    // One for each slab of 64 KiB that a thousand chunks are cut from.
+    expect((after.apiCalls - before.apiCalls) / messages).toBeLessThan(0.01);
+    // Two sends and a read for each: what the server receives costs none.
+    expect((after.sqes - before.sqes) / messages).toBeLessThan(3.1);
+    expect(after.overflows).toBe(0);
+    await Promise.all(clients.map((client) => client.close()));
+  });
+
+  it('costs the server alone few system calls too', async () => {
+    await using server = startProgram(`
+      import { createInterface } from 'node:readline';
+      import { TcpListener } from '@ouro/net';
+      import { metrics } from '@ouro/runtime';
+      const listener = await TcpListener.bind({ host: '127.0.0.1', noDelay: true });
+      console.log(listener.address.port);
+      createInterface(process.stdin).on('line', () => console.log(JSON.stringify(metrics())));
+      for await (const stream of listener) {
+        (async () => {
+          for await (const chunk of stream) await stream.writeAll(chunk);
+          await stream.close();
+        })();
+      }
+    `);
+    const port = Number(await server.line());
+    const ask = async (): Promise<Metrics> => {
+      server.send('\n');
+      return JSON.parse(await server.line());
+    };
+    const clients = await Promise.all(
+      Array.from({ length: CONNECTIONS }, () =>
+        TcpStream.connect({ host: '127.0.0.1', port, noDelay: true }),
+      ),
+    );
+    const message = Buffer.alloc(64, 'x');
+    // In step: all send, then all read, so that the server finds many messages whenever it looks.
+    const rounds = async (count: number): Promise<void> => {
+      for (let i = 0; i < count; i++) {
+        await Promise.all(clients.map((client) => client.writeAll(message)));
+        await Promise.all(clients.map((client) => readExactly(client, 64)));
+      }
+    };
+    await rounds(5);
+    const before = await ask();
+    await rounds(ROUNDS);
+    const after = await ask();
+    const messages = CONNECTIONS * ROUNDS;
+    const cost = (counter: 'enters' | 'apiCalls' | 'sqes'): number =>
+      (after[counter] - before[counter]) / messages;
+    expect(cost('enters')).toBeLessThan(0.6);
+    expect(cost('apiCalls')).toBeLessThan(0.01);
+    expect(cost('sqes')).toBeLessThan(1.01);
+    await Promise.all(clients.map((client) => client.close()));
+  });
+});
