@@ -11,6 +11,7 @@ import {
   flow,
   InFlight,
   invalidType,
+  lengthOf,
   type OpKind,
   type OpOptions,
   outOfRange,
@@ -202,7 +203,7 @@ function checkPosition(position: Position | undefined): number {
 
 /** Whether there is nothing to move. A detached buffer looks empty too: that is a TypeError, not a success. */
 function isEmpty(view: Bytes): boolean {
-  return view.byteLength === 0 && asBytes(view).length === 0;
+  return lengthOf(view) === 0 && asBytes(view).length === 0;
 }
 
 /** A string's bytes, or the view itself. */

@@ -65,8 +65,9 @@ export class WholeRead extends Future<Buffer | string> implements Completion {
     super();
     this.#path = path;
     this.#encoding = encoding;
-    this.#into = into && Buffer.from(asBytes(into).buffer, into.byteOffset, into.byteLength);
-    this.#room = into?.byteLength ?? 0;
+    const whole = into && asBytes(into);
+    this.#into = whole && Buffer.from(whole.buffer, whole.byteOffset, whole.length);
+    this.#room = whole?.length ?? 0;
     // Nailed down now, not at the first read: until the file is open a script could still transfer it.
     this.#intoAddress = into === null ? 0 : addressOf(into);
   }

@@ -63,7 +63,7 @@ describe('more than 2 GiB at once', () => {
     expect(marksOf(content)).toEqual(marks);
   });
 
-  it('can be read by one read, also where the file ends with the kernel's first piece', {
+  it('can be read by one read, also where the file ends with the first piece of the kernel', {
     timeout: 5 * MINUTES,
   }, async () => {
     sparseFile(size, marks);

@@ -20,6 +20,7 @@ import {
   flow,
   InFlight,
   invalidType,
+  lengthOf,
   type OpOptions,
   reactor,
   rejected,
@@ -141,7 +142,7 @@ export class TcpStream implements AsyncDisposable, AsyncIterable<Buffer> {
     const aborted = abortedBefore(options);
     if (aborted !== undefined) return rejected(aborted);
     const address = addressOf(buffer);
-    if (buffer.byteLength === 0) return resolved(0);
+    if (lengthOf(buffer) === 0) return resolved(0);
     if (this.#reading?.inFlight === true) return rejected(busyError());
     // Memory that scripts can take away is only written to when the bytes are there: so none are lost with it.
     if (this.#receiver?.active || address === UNSTABLE) return bound(this.#receive().read(buffer), options);
@@ -179,7 +180,7 @@ export class TcpStream implements AsyncDisposable, AsyncIterable<Buffer> {
     if (this.#sends.ended) return rejected(socketError(EPIPE, 'write'));
     const send = make(this.#sends, this.#fd, bytes).in(this.#ops);
     if (!this.#refed) send.setRef(false);
-    if (bytes.byteLength === 0) send.nothing();
+    if (lengthOf(bytes) === 0) send.nothing();
     else this.#sends.add(send);
     return bound(send, options);
   }

@@ -5,11 +5,11 @@ import { metrics, sleep } from '@ouro/runtime';
 import { describe, expect, it } from 'vitest';
 import { bytes, leavesNothing, Random } from './support.ts';
 
-const CONNECTIONS = Number(process.env['OURO_SOAK_CONNECTIONS'] ?? 1_000);
+const CONNECTIONS = Number(process.env.OURO_SOAK_CONNECTIONS ?? 1_000);
 const AT_ONCE = 150;
 const MOST_BYTES = 300_000;
 
-const SEED = Number(process.env['OURO_SOAK_SEED'] ?? Date.now() % 2 ** 31);
+const SEED = Number(process.env.OURO_SOAK_SEED ?? Date.now() % 2 ** 31);
 
 /** What all streams carry: each its own stretch of it. */
 const NOISE = bytes(4 << 20, SEED);

@@ -5,14 +5,10 @@ import type { Completion } from './slots.ts';
 
 const ECANCELED = -125;
 const EINTR = -4;
-const ERESTARTSYS = -512;
 
-/**
- * Whether an op that was cancelled ended because of that. One that a kernel thread was running is interrupted instead:
- * EINTR, or ERESTARTSYS, which no program should ever see, but openat's completion brings it (6.18).
- */
+/** Whether an op that was cancelled ended because of that: one that a kernel thread was running is interrupted instead. */
 export function gaveUp(errno: number): boolean {
-  return errno === ECANCELED || errno === EINTR || errno === ERESTARTSYS;
+  return errno === ECANCELED || errno === EINTR;
 }
 
 /** The reason of ops that end because their handle is closed: they fail with ECANCELED, not with an AbortError. */

@@ -1,9 +1,8 @@
+import { types } from 'node:util';
 import { markAsUntransferable } from 'node:worker_threads';
 import { invalidType } from './errors.ts';
 import { reactor } from './reactor.ts';
-
-/** Any view of bytes: Buffer, typed array, DataView. */
-export type Bytes = ArrayBufferView;
+import { asBytes, type Bytes, bufferOf, lengthOf, offsetOf } from './view.ts';
 
 /** What `addressOf` answers for memory that may go away under the kernel: go through a `Bounce`. */
 export const UNSTABLE = -1;
@@ -54,17 +53,17 @@ export function checkBytes(name: string, value: unknown): asserts value is Bytes
  * @throws TypeError if the buffer is detached
  */
 export function addressOf(view: Bytes): number {
-  const buffer = view.buffer;
-  if (buffer === lastBuffer) return lastAddress + view.byteOffset;
+  const buffer = bufferOf(view);
+  if (buffer === lastBuffer) return lastAddress + offsetOf(view);
   const base = addresses.get(buffer) ?? lookUp(buffer);
   if (base === UNSTABLE) return UNSTABLE;
   // A detached view is empty. Only then is it worth asking.
-  if (view.byteLength === 0) assertAttached(buffer);
+  if (lengthOf(view) === 0) assertAttached(buffer);
   if (buffer.byteLength <= MOST_CACHED_BYTES) {
     lastBuffer = buffer;
     lastAddress = base;
   }
-  return base + view.byteOffset;
+  return base + offsetOf(view);
 }
 
 function assertAttached(buffer: ArrayBufferLike): void {
@@ -72,19 +71,23 @@ function assertAttached(buffer: ArrayBufferLike): void {
   new Uint8Array(buffer);
 }
 
+// As the getters of view.ts: the object itself is asked, not a property it may carry. Undefined on Node 18.
+const resizableGetter = Object.getOwnPropertyDescriptor(ArrayBuffer.prototype, 'resizable')?.get;
+const isResizable = (buffer: ArrayBufferLike): boolean => resizableGetter?.call(buffer) === true;
+
 function lookUp(buffer: ArrayBufferLike): number {
   const bytes = new Uint8Array(buffer);
-  const { resizable = false } = buffer as { resizable?: boolean };
   let address = UNSTABLE;
-  if (buffer instanceof ArrayBuffer) {
+  // Not instanceof: the buffer may come from another realm.
+  if (types.isSharedArrayBuffer(buffer)) {
+    // Shared memory never moves and cannot be detached; growing happens in place.
+    address = reactor().addon.addressOf(bytes);
+  } else {
     markable ??= markingHolds();
-    if (markable && !resizable) {
+    if (markable && !isResizable(buffer)) {
       markAsUntransferable(buffer);
       address = reactor().addon.addressOf(bytes);
     }
-  } else {
-    // Shared memory never moves and cannot be detached; growing happens in place.
-    address = reactor().addon.addressOf(bytes);
   }
   addresses.set(buffer, address);
   return address;
@@ -101,7 +104,7 @@ export class Bounce {
 
   private constructor(target: Bytes) {
     this.#target = target;
-    this.bytes = Buffer.allocUnsafeSlow(target.byteLength);
+    this.bytes = Buffer.allocUnsafeSlow(lengthOf(target));
     this.address = reactor().addon.addressOf(this.bytes);
   }
 
@@ -124,9 +127,4 @@ export class Bounce {
     target.set(this.bytes.subarray(0, fits));
     return fits;
   }
-}
-
-/** The same memory as bytes. */
-export function asBytes(view: Bytes): Uint8Array {
-  return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
 }

@@ -4,6 +4,7 @@ import {
   awaitFast,
   Bounce,
   type Bytes,
+  lengthOf,
   type OpKind,
   reactor,
   Transfer,
@@ -43,7 +44,7 @@ export const CURRENT = -1;
 export function read(fd: number, view: Bytes, position: number): Transfer {
   const address = addressOf(view);
   if (address !== UNSTABLE) {
-    return new Transfer(READ, 'short', view, IORING_OP_READ, fd, position, address, view.byteLength).start();
+    return new Transfer(READ, 'short', view, IORING_OP_READ, fd, position, address, lengthOf(view)).start();
   }
   const bounce = Bounce.toFill(view);
   return new Transfer(
@@ -54,7 +55,7 @@ export function read(fd: number, view: Bytes, position: number): Transfer {
     fd,
     position,
     bounce.address,
-    view.byteLength,
+    lengthOf(view),
   ).start();
 }
 
@@ -72,7 +73,7 @@ export interface Pinned {
  */
 export function pinned(view: Bytes): Pinned {
   const address = addressOf(view);
-  const length = view.byteLength;
+  const length = lengthOf(view);
   if (address !== UNSTABLE) return { address, length, hold: view };
   const bounce = Bounce.filled(view);
   return { address: bounce.address, length, hold: bounce };

@@ -5,6 +5,7 @@ import {
   awaitFast,
   Bounce,
   type Bytes,
+  lengthOf,
   type OpKind,
   Transfer,
   UNSTABLE,
@@ -113,7 +114,7 @@ export class Send extends Transfer {
     const stable = addressOf(view);
     const bounce = stable === UNSTABLE ? Bounce.filled(view) : null;
     const address = bounce?.address ?? stable;
-    return new Send(queue, until, bounce ?? view, fd, address, view.byteLength, flags);
+    return new Send(queue, until, bounce ?? view, fd, address, lengthOf(view), flags);
   }
 
   override complete(result: number, flags: number): void {
