@@ -1,5 +1,4 @@
 import {
-  abortedBefore,
   asBytes,
   type Bytes,
   bound,
@@ -15,6 +14,7 @@ import {
   type OpKind,
   type OpOptions,
   outOfRange,
+  refusal,
   rejected,
   resolved,
 } from '@ouro/runtime/driver';
@@ -67,8 +67,8 @@ export class File implements AsyncDisposable {
     const plain = checkPath(path);
     const bits = openFlags(flags);
     const mode = fileMode(options?.mode ?? 0o666);
-    const aborted = abortedBefore(options);
-    if (aborted !== undefined) return rejected(aborted);
+    const refused = refusal(options);
+    if (refused !== undefined) return rejected(refused);
     return bound(open(File.#OPEN, plain, bits, mode), options);
   }
 
@@ -106,8 +106,8 @@ export class File implements AsyncDisposable {
     checkBytes('buffer', buffer);
     const from = checkPosition(position);
     if (this.#fd === CLOSED) return rejected(closedError('read'));
-    const aborted = abortedBefore(options);
-    if (aborted !== undefined) return rejected(aborted);
+    const refused = refusal(options);
+    if (refused !== undefined) return rejected(refused);
     if (isEmpty(buffer)) return resolved(0);
     return bound(read(this.#fd, buffer, from).in(this.#ops), options);
   }
@@ -123,8 +123,8 @@ export class File implements AsyncDisposable {
     const bytes = toBytes(data);
     const from = checkPosition(position);
     if (this.#fd === CLOSED) return rejected(closedError('write'));
-    const aborted = abortedBefore(options);
-    if (aborted !== undefined) return rejected(aborted);
+    const refused = refusal(options);
+    if (refused !== undefined) return rejected(refused);
     if (isEmpty(bytes)) return resolved(0);
     return bound(write(this.#fd, pinned(bytes), from).in(this.#ops), options);
   }
@@ -132,8 +132,8 @@ export class File implements AsyncDisposable {
   /** What is known about the file. */
   stat(options?: OpOptions): Future<Stats> {
     if (this.#fd === CLOSED) return rejected(closedError('fstat'));
-    const aborted = abortedBefore(options);
-    if (aborted !== undefined) return rejected(aborted);
+    const refused = refusal(options);
+    if (refused !== undefined) return rejected(refused);
     return bound(fstat(this.#fd).in(this.#ops), options);
   }
 
@@ -149,8 +149,8 @@ export class File implements AsyncDisposable {
 
   #sync(syscall: 'fsync' | 'fdatasync', options: OpOptions | undefined): Future<void> {
     if (this.#fd === CLOSED) return rejected(closedError(syscall));
-    const aborted = abortedBefore(options);
-    if (aborted !== undefined) return rejected(aborted);
+    const refused = refusal(options);
+    if (refused !== undefined) return rejected(refused);
     return bound(sync(this.#fd, syscall === 'fdatasync').in(this.#ops), options);
   }
 
@@ -158,8 +158,8 @@ export class File implements AsyncDisposable {
   truncate(length = 0, options?: OpOptions): Future<void> {
     checkInteger('length', length, 0, Number.MAX_SAFE_INTEGER);
     if (this.#fd === CLOSED) return rejected(closedError('ftruncate'));
-    const aborted = abortedBefore(options);
-    if (aborted !== undefined) return rejected(aborted);
+    const refused = refusal(options);
+    if (refused !== undefined) return rejected(refused);
     return bound(truncate(this.#fd, length, this.#ops), options);
   }
 

@@ -1,6 +1,5 @@
 import { constants } from 'node:fs';
 import {
-  abortedBefore,
   asBytes,
   type Bytes,
   bound,
@@ -11,6 +10,7 @@ import {
   invalidType,
   type OpOptions,
   reactor,
+  refusal,
   rejected,
   type Steps,
   type SystemError,
@@ -88,8 +88,8 @@ export function readFile(
   const bits = openFlags(flag);
   checkEncoding(encoding);
   if (buffer !== undefined) checkBytes('options.buffer', buffer);
-  const aborted = abortedBefore(given);
-  if (aborted !== undefined) return rejected(aborted);
+  const refused = refusal(given);
+  if (refused !== undefined) return rejected(refused);
   return bound(new WholeRead(plain, encoding ?? null, buffer ?? null).start(bits), given);
 }
 

@@ -80,6 +80,30 @@ describe('under a seccomp filter as Docker sets it', () => {
     expect(stdout).toBe('ERR_OURO_URING_UNAVAILABLE seccomp true\nfalse null\nthe rest of Node goes on\n');
     expect(code).toBe(0);
   });
+
+  it('every op rejects, none throws', async () => {
+    const { stdout, stderr } = await runProgram(
+      `
+        import { sleep } from '@ouro/runtime';
+        import { File, readFile, writeFile } from '@ouro/fs';
+        import { TcpListener, TcpStream } from '@ouro/net';
+        const all = [
+          () => sleep(1),
+          () => File.open('package.json'),
+          () => File.fromFd(0).read(Buffer.alloc(1)),
+          () => File.fromFd(1).write('x'),
+          () => readFile('package.json'),
+          () => writeFile('/tmp/never', 'x'),
+          () => TcpListener.bind({ host: '127.0.0.1' }),
+          () => TcpStream.connect({ host: '127.0.0.1', port: 1 }),
+        ];
+        for (const begin of all) await begin().then(() => console.log('no error'), (error) => console.log(error.reason));
+      `,
+      { under: [launcher, '1'] },
+    );
+    expect(stderr).toBe('');
+    expect(stdout).toBe('seccomp\n'.repeat(8));
+  });
 });
 
 /** Puts a seccomp filter in force that answers the three io_uring calls with an errno, then runs a command. */

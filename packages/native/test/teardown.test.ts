@@ -217,15 +217,18 @@ describe('a worker gives back its ring, its memory and its descriptors', () => {
       import { once } from 'node:events';
       const url = (name) => JSON.stringify(import.meta.resolve(name));
       const source = \`
-        import { workerData } from 'node:worker_threads';
+        import { parentPort, workerData } from 'node:worker_threads';
         import { File } from \${url('@ouro/fs')};
         const bytes = new Uint8Array(workerData);
         const file = await File.open('/dev/urandom');
-        for (;;) await Promise.all(Array.from({ length: 16 }, (_, i) => file.read(bytes.subarray(i * 4096, (i + 1) * 4096))));
+        for (let round = 0; ; round++) {
+          if (round === 2) parentPort.postMessage('busy');
+          await Promise.all(Array.from({ length: 16 }, (_, i) => file.read(bytes.subarray(i * 4096, (i + 1) * 4096))));
+        }
       \`;
       const shared = new SharedArrayBuffer(65536);
       const worker = new Worker(new URL('data:text/javascript,' + encodeURIComponent(source)), { workerData: shared });
-      await new Promise((done) => setTimeout(done, 150));
+      await once(worker, 'message');
       await worker.terminate();
       const first = Buffer.from(new Uint8Array(shared));
       await new Promise((done) => setTimeout(done, 50));

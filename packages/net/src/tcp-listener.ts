@@ -10,7 +10,6 @@ import {
   TCP_NODELAY,
 } from '@ouro/native/abi';
 import {
-  abortedBefore,
   bound,
   close,
   closedError,
@@ -19,6 +18,7 @@ import {
   invalidType,
   type OpOptions,
   reactor,
+  refusal,
   rejected,
 } from '@ouro/runtime/driver';
 import { Acceptor } from './acceptor.ts';
@@ -133,8 +133,8 @@ export class TcpListener implements AsyncDisposable, AsyncIterable<TcpStream> {
    */
   accept(options?: OpOptions): Future<TcpStream> {
     if (this.#fd === CLOSED) return rejected(closedError('accept'));
-    const aborted = abortedBefore(options);
-    if (aborted !== undefined) return rejected(aborted);
+    const refused = refusal(options);
+    if (refused !== undefined) return rejected(refused);
     const next = this.#acceptor.next();
     return bound(
       flow(async (steps) => {

@@ -9,7 +9,6 @@ import {
 } from '@ouro/native/abi';
 import {
   AbortError,
-  abortedBefore,
   addressOf,
   type Bytes,
   bound,
@@ -23,6 +22,7 @@ import {
   lengthOf,
   type OpOptions,
   reactor,
+  refusal,
   rejected,
   resolved,
   type Steps,
@@ -139,8 +139,8 @@ export class TcpStream implements AsyncDisposable, AsyncIterable<Buffer> {
   read(buffer: Bytes, options?: OpOptions): Future<number> {
     checkBytes('buffer', buffer);
     if (this.#fd === CLOSED) return rejected(closedError('read'));
-    const aborted = abortedBefore(options);
-    if (aborted !== undefined) return rejected(aborted);
+    const refused = refusal(options);
+    if (refused !== undefined) return rejected(refused);
     const address = addressOf(buffer);
     if (lengthOf(buffer) === 0) return resolved(0);
     if (this.#reading?.inFlight === true) return rejected(busyError());
@@ -175,8 +175,8 @@ export class TcpStream implements AsyncDisposable, AsyncIterable<Buffer> {
     const bytes = typeof data === 'string' ? Buffer.from(data) : data;
     checkBytes('data', bytes);
     if (this.#fd === CLOSED) return rejected(closedError('write'));
-    const aborted = abortedBefore(options);
-    if (aborted !== undefined) return rejected(aborted);
+    const refused = refusal(options);
+    if (refused !== undefined) return rejected(refused);
     if (this.#sends.ended) return rejected(socketError(EPIPE, 'write'));
     const send = make(this.#sends, this.#fd, bytes).in(this.#ops);
     if (!this.#refed) send.setRef(false);

@@ -170,6 +170,28 @@ describe('a pool that runs empty', () => {
     });
   });
 
+  it('forgets none of several that wait for one stream', async () => {
+    await using all = await connections(COUNT);
+    const sent = all.clients.map((_, i) => bytes(48 * KIB, i));
+    await Promise.all(all.clients.map((client, i) => client.writeAll(sent[i] ?? '')));
+    await Promise.all(all.clients.map((client) => client.shutdown()));
+    const received = await Promise.all(
+      all.servers.map(async (stream) => {
+        const chunks = stream[Symbol.asyncIterator]();
+        const parts: Buffer[] = [];
+        for (let ended = false; !ended; ) {
+          for (const { done, value } of await Promise.all([chunks.next(), chunks.next(), chunks.next()])) {
+            if (done === true) ended = true;
+            else parts.push(value);
+          }
+        }
+        return Buffer.concat(parts);
+      }),
+    );
+    const right = received.filter((data, i) => data.equals(sent[i] ?? Buffer.alloc(0)));
+    expect(right).toHaveLength(COUNT);
+  });
+
   it('is not noticed by those who read with buffers of their own', async () => {
     await using all = await connections(COUNT);
     const sent = all.clients.map((_, i) => bytes(32 * KIB, i));

@@ -1,5 +1,5 @@
 import { IORING_OP_CLOSE } from '@ouro/native/abi';
-import type { Future } from './future.ts';
+import { awaitFast, type Future } from './future.ts';
 import { Operation, type OpKind, submit } from './operation.ts';
 import { reactor } from './reactor.ts';
 
@@ -11,6 +11,12 @@ const CLOSE: OpKind<void> = {
   endsWithHandle: false,
 };
 
+/** Cannot be cancelled: the descriptor is nobody's any more. */
+class Close extends Operation<void> {
+  override cancel(): void {}
+}
+awaitFast(Close);
+
 /**
  * Closes a descriptor after every SQE that is already queued: none of them can hit a number given out anew.
  *
@@ -18,7 +24,7 @@ const CLOSE: OpKind<void> = {
  */
 export function close(fd: number): Future<void> {
   const r = reactor();
-  const op = new Operation<void>(CLOSE, null, null);
+  const op = new Close(CLOSE, null, null);
   const slot = r.take(op);
   r.disown(fd);
   return submit(op, slot, IORING_OP_CLOSE, fd, 0, 0, 0);

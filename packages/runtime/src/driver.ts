@@ -28,13 +28,13 @@ export {
 } from './future.ts';
 export { nop } from './nop.ts';
 export {
-  abortedBefore,
   bound,
   gaveUp,
   InFlight,
   Operation,
   type OpKind,
   type OpState,
+  refusal,
   submit,
 } from './operation.ts';
 export { addressOf, Bounce, checkBytes, UNSTABLE } from './pin.ts';

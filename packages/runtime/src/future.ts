@@ -112,7 +112,7 @@ export function follow(future: Future<unknown>, signal: AbortSignal): void {
 
 /** What a flow's function gets: a place to hand over each future it waits for. */
 export interface Steps {
-  /** Makes `future` the one that is cancelled with the flow. Throws if the flow has been cancelled before. */
+  /** Makes `future` the one that is cancelled with the flow: at once, if the flow has been cancelled before. */
   step<S>(future: Future<S>): Future<S>;
   /** Throws the `AbortError` if the flow has been cancelled. */
   check(): void;

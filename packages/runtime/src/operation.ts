@@ -212,12 +212,20 @@ export function submit<O extends Operation<unknown>>(
   return op;
 }
 
-/** The aborted signal's error if the op must not even begin; undefined if it may. */
-export function abortedBefore(options: OpOptions | undefined): AbortError | undefined {
+/** Why an op must not even begin: its signal has aborted, or there is no ring to be had. Undefined if it may. */
+export function refusal(options: OpOptions | undefined): Error | undefined {
   const signal = options?.signal;
-  if (signal === undefined) return undefined;
-  checkSignal(signal);
-  return signal.aborted ? new AbortError(signal.reason) : undefined;
+  if (signal !== undefined) {
+    checkSignal(signal);
+    if (signal.aborted) return new AbortError(signal.reason);
+  }
+  try {
+    reactor();
+    return undefined;
+  } catch (error) {
+    if (error instanceof Error) return error;
+    throw error;
+  }
 }
 
 /** Binds a queued operation to the caller's signal. */

@@ -1,7 +1,7 @@
 import { IORING_OP_TIMEOUT } from '@ouro/native/abi';
 import { invalidType, outOfRange } from './errors.ts';
 import { awaitFast, type Future, type OpOptions, rejected } from './future.ts';
-import { abortedBefore, bound, Operation, type OpKind, submit } from './operation.ts';
+import { bound, Operation, type OpKind, refusal, submit } from './operation.ts';
 import { reactor } from './reactor.ts';
 import { scratchOffset } from './slots.ts';
 
@@ -43,8 +43,8 @@ awaitFast(Sleep);
 export function sleep(ms: number, options?: SleepOptions): Future<void> {
   if (typeof ms !== 'number') throw invalidType('ms', 'of type number', ms);
   if (!(ms >= 0 && ms <= MOST_MS)) throw outOfRange('ms', `>= 0 && <= ${MOST_MS}`, ms);
-  const aborted = abortedBefore(options);
-  if (aborted !== undefined) return rejected(aborted);
+  const refused = refusal(options);
+  if (refused !== undefined) return rejected(refused);
   const r = reactor();
   const op = new Sleep(SLEEP, null, null);
   op.refed = options?.ref ?? true;
