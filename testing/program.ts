@@ -49,8 +49,13 @@ export function runCommand(
   { env = {}, input = '', limitMs = 20_000 }: Pick<ProgramOptions, 'env' | 'input' | 'limitMs'> = {},
 ): Promise<Ended> {
   const [file = '', ...args] = command;
+  // Only Node has the sanitized addon; other programs do not get along with a sanitizer they were not built for.
+  const bare = command.includes(process.execPath) ? {} : { LD_PRELOAD: '' };
   return new Promise((done, failed) => {
-    const child = spawn(file, args, { cwd: root, env: { ...process.env, NODE_OPTIONS: '', ...env } });
+    const child = spawn(file, args, {
+      cwd: root,
+      env: { ...process.env, NODE_OPTIONS: '', ...bare, ...env },
+    });
     const out: Buffer[] = [];
     const err: Buffer[] = [];
     child.stdout.on('data', (data: Buffer) => out.push(data));
