@@ -2,35 +2,54 @@
  * A tour: reads every file of this repository through the ring and checks each byte against node:fs, runs an echo
  * server with 100 clients, and prints what that took beside Node's own modules.
  */
-import { readdirSync, readFileSync } from 'node:fs';
+import { accessSync, constants, readdirSync, readFileSync } from 'node:fs';
 import { readFile as nodeReadFile } from 'node:fs/promises';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { join, resolve } from 'node:path';
-import { parseArgs } from 'node:util';
 import { readFile } from '@ouro/fs';
 import { TcpListener, TcpStream } from '@ouro/net';
 import { metrics, run, sleep } from '@ouro/runtime';
+import { numberFrom, parse } from './lib/arguments.ts';
 
-const { values } = parseArgs({
+const { values } = parse({
   options: {
     clients: { type: 'string', default: '100' },
     seconds: { type: 'string', default: '2' },
     help: { type: 'boolean', short: 'h', default: false },
   },
 });
-const CLIENTS = Number(values.clients);
-const MILLISECONDS = Number(values.seconds) * 1000;
+const CLIENTS = numberFrom('clients', values.clients, 1, 5000);
+const MILLISECONDS = numberFrom('seconds', values.seconds, 0.1, 60, false) * 1000;
 const MESSAGE = Buffer.alloc(64, 'ouro ');
 
-/** Every regular file below `folder`, without what npm, git and the compilers put there. */
+const BATCH = 128;
+const NOT_OURS = /^(node_modules|\.git|build|build-asan|dist|tmp|reports)$/;
+
+/** Every regular file below `folder` that can be read, without what npm, git and the compilers put there. */
 function filesBelow(folder: string): string[] {
   return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
     const path = join(folder, entry.name);
-    if (entry.isFile()) return [path];
-    return entry.isDirectory() && !['node_modules', '.git', 'build'].includes(entry.name)
-      ? filesBelow(path)
-      : [];
+    if (entry.isFile()) return readable(path) ? [path] : [];
+    return entry.isDirectory() && !NOT_OURS.test(entry.name) ? filesBelow(path) : [];
   });
+}
+
+function readable(path: string): boolean {
+  try {
+    accessSync(path, constants.R_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Reads all files, so many at once that no limit of descriptors is met. */
+async function readAll(paths: string[], read: (path: string) => Promise<Buffer>): Promise<Buffer[]> {
+  const contents: Buffer[] = [];
+  for (let at = 0; at < paths.length; at += BATCH) {
+    contents.push(...(await Promise.all(paths.slice(at, at + BATCH).map(read))));
+  }
+  return contents;
 }
 
 const median = (numbers: number[]): number =>
@@ -45,7 +64,7 @@ async function time(work: () => Promise<unknown>): Promise<number> {
 /** Reads all files with both, in turns, and returns the median times in milliseconds. */
 async function files(paths: string[]): Promise<{ ours: number; theirs: number; bytes: number }> {
   let bytes = 0;
-  const contents = await Promise.all(paths.map((path) => readFile(path)));
+  const contents = await readAll(paths, (path) => readFile(path));
   contents.forEach((content, i) => {
     const path = paths[i] ?? '';
     bytes += content.length;
@@ -54,8 +73,8 @@ async function files(paths: string[]): Promise<{ ours: number; theirs: number; b
   const ours: number[] = [];
   const theirs: number[] = [];
   for (let round = 0; round < 7; round++) {
-    ours.push(await time(() => Promise.all(paths.map((path) => readFile(path)))));
-    theirs.push(await time(() => Promise.all(paths.map((path) => nodeReadFile(path)))));
+    ours.push(await time(() => readAll(paths, (path) => readFile(path))));
+    theirs.push(await time(() => readAll(paths, (path) => nodeReadFile(path))));
   }
   return { ours: median(ours), theirs: median(theirs), bytes };
 }

@@ -1,9 +1,9 @@
-import { parseArgs } from 'node:util';
 import { TcpListener, type TcpStream } from '@ouro/net';
+import { numberFrom, parse } from './arguments.ts';
 
 /** The options that every example server takes. Prints the help and exits if asked to. */
 export function serverOptions(description: string): { host: string; port: number } {
-  const { values } = parseArgs({
+  const { values } = parse({
     options: {
       host: { type: 'string', default: '127.0.0.1' },
       port: { type: 'string', default: '0' },
@@ -16,7 +16,7 @@ export function serverOptions(description: string): { host: string; port: number
     );
     process.exit(0);
   }
-  return { host: values.host, port: Number(values.port) };
+  return { host: values.host, port: numberFrom('port', values.port, 0, 65535) };
 }
 
 /**

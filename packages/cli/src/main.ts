@@ -7,8 +7,8 @@ const HELP = `ouro: io_uring for Node.js
   ouro --version
   ouro --help`;
 
-const [command] = process.argv.slice(2);
-switch (command) {
+const [command, ...rest] = process.argv.slice(2);
+switch (rest.length === 0 ? command : rest.join() === '--help' ? '--help' : [command, ...rest].join(' ')) {
   case 'doctor':
     process.exitCode = doctor((line) => console.log(line));
     break;
@@ -26,6 +26,6 @@ switch (command) {
     console.log(HELP);
     break;
   default:
-    console.error(`ouro: unknown command '${command}'\n\n${HELP}`);
+    console.error(`ouro: unknown command '${[command, ...rest].join(' ')}'\n\n${HELP}`);
     process.exitCode = 2;
 }

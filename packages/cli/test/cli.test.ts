@@ -33,6 +33,11 @@ describe('the ouro command', () => {
     expect((await ouro()).stdout).toContain('ouro doctor');
   });
 
+  it('doctor takes no arguments but --help', async () => {
+    expect((await ouro('doctor', '--help')).stdout).toContain('ouro doctor');
+    expect(await ouro('doctor', '--all')).toMatchObject({ code: 2, stdout: '' });
+  });
+
   it('refuses a command it does not know with 2', async () => {
     const { code, stderr } = await ouro('heal');
     expect(stderr).toContain("unknown command 'heal'");

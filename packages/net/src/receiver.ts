@@ -89,7 +89,7 @@ export class Receiver implements Completion, BatchEnd {
 
   /** Whether reading must go through here: something lies here, or is on its way here. */
   get active(): boolean {
-    return this.#slot >= 0 || this.#buffered > 0 || this.#ended || this.#error !== null;
+    return this.#slot >= 0 || this.#buffered > 0 || this.#ended;
   }
 
   /** Whether the kernel holds nothing of ours. */
@@ -114,7 +114,6 @@ export class Receiver implements Completion, BatchEnd {
     }
     if (this.#error !== null) {
       const error = this.#error;
-      this.#ended = true;
       this.#error = null;
       return rejected(error);
     }
@@ -167,7 +166,7 @@ export class Receiver implements Completion, BatchEnd {
   }
 
   #arm(): void {
-    if (this.#slot >= 0 || this.#ended || this.#closed || this.#error !== null) return;
+    if (this.#slot >= 0 || this.#ended || this.#closed) return;
     const r = reactor();
     this.#slot = r.take(this);
     this.#stopping = false;
@@ -193,12 +192,7 @@ export class Receiver implements Completion, BatchEnd {
       return;
     }
     if (this.#stopped.length > 0) for (const then of this.#stopped.splice(0)) then();
-    if (this.#gathered === 0) this.#resume();
-  }
-
-  /** Arms again, unless what is there is enough for now. */
-  #resume(): void {
-    if (this.#waiters.length > 0 || (!this.#stopping && this.#buffered < HIGH_WATER)) this.#arm();
+    if (this.#gathered === 0 && this.#waiters.length > 0) this.#arm();
   }
 
   /** Notes where bytes lie; what one batch brings is copied out together, when it is over. */
@@ -222,7 +216,7 @@ export class Receiver implements Completion, BatchEnd {
   batchEnded(): void {
     this.#gather();
     // Only now it is known who still waits: whoever got bytes of this batch must not ask for another 4 MiB.
-    if (this.#slot < 0) this.#resume();
+    if (this.#waiters.length > 0) this.#arm();
   }
 
   #gather(): void {
@@ -289,12 +283,12 @@ export class Receiver implements Completion, BatchEnd {
 
   #end(error: Error | null): void {
     this.#gather();
+    this.#ended = true;
+    // An error is told once: to the first who waits, or else to the first who comes. The others see the end.
     const waiter = error === null ? undefined : this.#waiters.shift();
-    if (error !== null && waiter !== undefined) waiter.reject(error);
-    else this.#error = error;
-    // Whoever comes after an error that was told sees the end.
-    this.#ended = error === null || waiter !== undefined;
-    if (this.#ended) for (const each of this.#waiters.splice(0)) each.resolve(each.take(this, true));
+    if (waiter === undefined) this.#error = error;
+    else waiter.reject(error);
+    for (const each of this.#waiters.splice(0)) each.resolve(each.take(this, true));
   }
 
   #cancel(slot: number): void {

@@ -5,6 +5,7 @@ import {
   bytes,
   failure,
   fill,
+  flush,
   leavesNothing,
   type Mixed,
   mixed,
@@ -98,7 +99,8 @@ describe('a peer that resets', () => {
     expect(String((await chunks.next()).value)).toBe('one');
     ends.socket.write('two');
     await expect.poll(() => ends.stream.buffered, POLL).toBe(3);
-    await reset(ends);
+    ends.socket.resetAndDestroy();
+    await expect.poll(() => metrics().inFlight, POLL).toBe(0);
     expect(String((await chunks.next()).value)).toBe('two');
     expect(await failure(chunks.next())).toEqual(ECONNRESET);
     expect(await chunks.next()).toEqual({ done: true, value: undefined });
@@ -324,6 +326,23 @@ describe('closing a stream', () => {
     }
     await ends.server.close();
     expect(ends.server.buffered).toBe(0);
+  });
+
+  it('gives back the buffers of what arrives nevertheless', async () => {
+    for (let round = 0; round < 100; round++) {
+      await using ends = await pair();
+      await ends.client.writeAll(Buffer.alloc(65_536));
+      const received = readAll(ends.server);
+      flush(); // the receive has brought its bytes, and nobody has heard of them
+      await ends.server.close();
+      expect(await received).toHaveLength(0);
+    }
+    // The pool has fewer buffers than that.
+    await using ends = await pair();
+    const before = metrics().sqes;
+    await ends.client.writeAll('hello');
+    await ends.server[Symbol.asyncIterator]().next();
+    expect(metrics().sqes - before).toBe(2);
   });
 
   it('twice is closing once', async () => {

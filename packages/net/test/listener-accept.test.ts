@@ -6,6 +6,7 @@ import {
   dial,
   echo,
   failure,
+  flush,
   leavesNothing,
   listen,
   POLL,
@@ -265,6 +266,19 @@ describe('closing a listener', () => {
       const ends = await Promise.all(clients.map((client) => client.read(Buffer.alloc(1)).catch(() => 0)));
       expect(new Set(ends)).toEqual(new Set([0]));
       await closeAll([...first, ...clients]);
+    });
+  });
+
+  it('closes the connections that come nevertheless', async () => {
+    await leavesNothing(async () => {
+      const listener = await listen();
+      const clients = await Promise.all(Array.from({ length: 20 }, () => dial(listener)));
+      const accepted = failure(listener.accept());
+      flush(); // the accept has brought them all, and nobody has heard of it
+      await listener.close();
+      expect(await accepted).toMatchObject({ code: 'ECANCELED' });
+      for (const client of clients) expect(await client.read(Buffer.alloc(1))).toBe(0);
+      await closeAll(clients);
     });
   });
 

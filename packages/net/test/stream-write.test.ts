@@ -95,6 +95,16 @@ describe('writeAll', () => {
     expect(metrics().sqes - before).toBe(20);
   });
 
+  it('needs one SQE for megabytes as well', async () => {
+    await using ends = await mixed();
+    const received = socketReadAll(ends.socket);
+    const before = metrics().sqes;
+    await ends.stream.writeAll(Buffer.alloc(16 * MIB));
+    expect(metrics().sqes - before).toBe(1);
+    await ends.stream.shutdown();
+    expect(await received).toHaveLength(16 * MIB);
+  });
+
   it('does not begin with a signal that was aborted before', async () => {
     await using ends = await pair();
     const before = metrics().pending;

@@ -1,4 +1,4 @@
-import { AbortError, invalidType } from './errors.ts';
+import { invalidType } from './errors.ts';
 import { awaitFast, checkSignal, Future, type OpOptions } from './future.ts';
 import type { RunOptions } from './options.ts';
 import { configure, reactor } from './reactor.ts';
@@ -19,7 +19,8 @@ export class Task<T> extends Future<T> {
   readonly id: number = ++lastId;
   readonly name: string;
   #controller: AbortController | null = null;
-  #cancelled: AbortError | null = null;
+  #cancelled = false;
+  #reason: unknown;
 
   /** @internal */
   constructor(name: string) {
@@ -31,15 +32,16 @@ export class Task<T> extends Future<T> {
   get signal(): AbortSignal {
     if (this.#controller === null) {
       this.#controller = new AbortController();
-      if (this.#cancelled !== null) this.#controller.abort(this.#cancelled);
+      if (this.#cancelled) this.#controller.abort(this.#reason);
     }
     return this.#controller.signal;
   }
 
   override cancel(reason?: unknown): void {
-    if (this.#cancelled !== null) return;
-    this.#cancelled = new AbortError(reason);
-    this.#controller?.abort(this.#cancelled);
+    if (this.#cancelled) return;
+    this.#cancelled = true;
+    this.#reason = reason;
+    this.#controller?.abort(reason);
   }
 
   /** @internal */

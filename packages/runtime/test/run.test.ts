@@ -91,7 +91,7 @@ describe('spawn', () => {
     const task = spawn((self) => sleep(1e6, { signal: self.signal }));
     await sleep(0);
     task.cancel('why');
-    await expect(task).rejects.toMatchObject({ name: 'AbortError' });
+    await expect(task).rejects.toMatchObject({ name: 'AbortError', cause: 'why' });
   });
 
   it('hands over a signal aborted before the function asked for it', async () => {
