@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { inspect } from 'node:util';
-import { invalidType, type Reactor, reactor, type ScratchChunk, scratchOffset } from '@ouro/runtime/driver';
+import { asBytes, invalidType, reactor, scratchOffset } from '@ouro/runtime/driver';
 
 /** A path as Node takes it: a string, bytes (names that are not UTF-8), or a `file:` URL. */
 export type PathLike = string | Buffer | URL;
@@ -14,7 +14,7 @@ export function checkPath(path: unknown, name = 'path'): string | Buffer {
   if (typeof plain !== 'string' && !Buffer.isBuffer(plain)) {
     throw invalidType(name, 'of type string or an instance of Buffer or URL', path);
   }
-  if (typeof plain === 'string' ? plain.includes('\0') : plain.includes(0)) {
+  if (typeof plain === 'string' ? plain.includes('\0') : asBytes(plain).includes(0)) {
     throw Object.assign(
       new TypeError(
         `The argument '${name}' must be a string, Uint8Array, or URL without null bytes. Received ${inspect(plain)}`,
@@ -37,24 +37,24 @@ const INLINE_CHARACTERS = Math.floor((INLINE_PATH - 1) / 3);
 /** Writes a path, zero-terminated, into the slot's scratch, or into memory of its own if it is too long for that. */
 export function placePath(slot: number, path: string | Buffer): PlacedPath {
   const r = reactor();
-  const fits = typeof path === 'string' ? path.length <= INLINE_CHARACTERS : path.length < INLINE_PATH;
-  const bytes = typeof path === 'string' && !fits ? Buffer.from(path) : path;
-  if (typeof bytes === 'string' || bytes.length < INLINE_PATH) {
-    writeInline(r.scratch(slot), scratchOffset(slot), bytes);
+  if (typeof path === 'string' && path.length <= INLINE_CHARACTERS) {
+    const { bytes } = r.scratch(slot);
+    const at = scratchOffset(slot);
+    bytes[at + bytes.write(path, at)] = 0;
     return { address: r.scratchAddress(slot), hold: null };
   }
-  return placeApart(r, bytes);
-}
-
-function writeInline(chunk: ScratchChunk, at: number, path: string | Buffer): void {
-  const end = typeof path === 'string' ? chunk.bytes.write(path, at) : path.copy(chunk.bytes, at);
-  chunk.bytes[at + end] = 0;
-}
-
-function placeApart(r: Reactor, path: Buffer): PlacedPath {
+  // A view of our own: what the caller's says of its length is not believed.
+  const source = typeof path === 'string' ? Buffer.from(path) : asBytes(path);
+  if (source.length < INLINE_PATH) {
+    const { bytes } = r.scratch(slot);
+    const at = scratchOffset(slot);
+    bytes.set(source, at);
+    bytes[at + source.length] = 0;
+    return { address: r.scratchAddress(slot), hold: null };
+  }
   // Never shown to anybody, so nothing can detach it.
-  const hold = Buffer.allocUnsafeSlow(path.length + 1);
-  path.copy(hold);
-  hold[path.length] = 0;
+  const hold = Buffer.allocUnsafeSlow(source.length + 1);
+  hold.set(source);
+  hold[source.length] = 0;
   return { address: r.addon.addressOf(hold), hold };
 }

@@ -3,7 +3,7 @@ import { release } from 'node:os';
 import { getSystemErrorName } from 'node:util';
 
 /** What keeps io_uring from this process. */
-export type DenialReason = 'sysctl' | 'seccomp' | 'kernel' | 'memory' | 'unknown';
+export type DenialReason = 'sysctl' | 'seccomp' | 'kernel' | 'memory' | 'descriptors' | 'unknown';
 
 /** What the machine says of itself, as far as a denial is concerned. */
 export interface DenialEvidence {
@@ -34,6 +34,8 @@ export class UringUnavailableError extends Error {
 
 const EPERM = -1;
 const ENOMEM = -12;
+const ENFILE = -23;
+const EMFILE = -24;
 const ENOSYS = -38;
 const ENOTSUP = -95;
 
@@ -97,6 +99,9 @@ export function explain({ result, sysctl, seccomp, kernel }: DenialEvidence): Ur
       'memory',
       'the kernel could not get memory for the ring. It charges rings to the memlock limit (before 5.12 and from 6.13 on; all processes of a user share it): raise that (ulimit -l), or the memory limit of the cgroup',
     );
+  }
+  if (result === EMFILE || result === ENFILE) {
+    return unavailable('descriptors', 'no descriptor is left for the ring: raise the limit (ulimit -n)');
   }
   if (result === EPERM) {
     return unavailable(

@@ -11,16 +11,17 @@ export const BATCH_LENGTH = 4;
 export const BATCH_POSITION = 5;
 export const FD_HIGH = 6;
 export const IN_FLIGHT = 7;
+export const CLOSING = 8;
 
 /** Index into the counters (`Float64Array` over the shared memory). */
-export const ENTERS = 4;
-export const SQES = 5;
-export const CQES = 6;
-export const BATCHES = 7;
-export const OVERFLOWS = 8;
-export const LOOP_VISITS = 9;
-export const API_CALLS = 10;
-export const WAITS = 11;
+export const ENTERS = 5;
+export const SQES = 6;
+export const CQES = 7;
+export const BATCHES = 8;
+export const OVERFLOWS = 9;
+export const LOOP_VISITS = 10;
+export const API_CALLS = 11;
+export const WAITS = 12;
 
 /** Byte offset of the batch, and the 32-bit words of one completion in it: slot, generation, result, flags. */
 export const BATCH_OFFSET = 4096;
@@ -32,6 +33,9 @@ export const SQE_WORDS = 16;
 
 /** Top bit of the generation: a result of zero or more is a descriptor. */
 export const RESULT_IS_FD = 0x8000_0000;
+
+/** The bit below: the op closes a descriptor. */
+export const CLOSES_FD = 0x4000_0000;
 
 /** The slot of requests whose completion nobody needs to see, such as cancellations. */
 export const SLOT_IGNORED = 0xffff_ffff;

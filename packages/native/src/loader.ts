@@ -12,6 +12,7 @@ export interface Addon {
   register(opcode: number, address: number, count: number): number;
   allocate(bytes: number): ArrayBuffer | number;
   addressOf(view: Uint8Array): number;
+  hold(view: Uint8Array): object | undefined;
   own(fd: number): void;
   sizeHint(fd: number): number;
   seek(fd: number, position: number): number;
@@ -62,13 +63,17 @@ function libc(): 'glibc' | 'musl' {
 }
 
 /** Where the addon may be, most local first. */
-function candidates(): string[] {
+function* candidates(): Generator<string> {
   const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
   const override = process.env.OURO_NATIVE_PATH;
-  if (override !== undefined && override !== '') return [override];
-  const found = [here('../cpp/build/Release/ouro.node'), here('../cpp/build/Debug/ouro.node')];
-  if (process.platform === 'linux') found.push(`@ouro/native-linux-${process.arch}-${libc()}`);
-  return found;
+  if (override !== undefined && override !== '') {
+    yield override;
+    return;
+  }
+  yield here('../cpp/build/Release/ouro.node');
+  yield here('../cpp/build/Debug/ouro.node');
+  // Only now: the report that tells the C library apart takes a while.
+  if (process.platform === 'linux') yield `@ouro/native-linux-${process.arch}-${libc()}`;
 }
 
 let loaded: Addon | undefined;

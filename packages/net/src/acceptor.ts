@@ -88,9 +88,10 @@ export class Acceptor implements Completion {
   #arm(): void {
     if (this.#slot >= 0 || this.#over || this.#error !== null || this.#pause !== null) return;
     const r = reactor();
+    const slot = r.take(this);
+    r.push(slot, HEAD, this.#fd, 0, 0, 0, SOCK_CLOEXEC, 0, 0);
+    this.#slot = slot;
     this.#stopping = false;
-    this.#slot = r.take(this);
-    r.push(this.#slot, HEAD, this.#fd, 0, 0, 0, SOCK_CLOEXEC, 0, 0);
   }
 
   complete(result: number, flags: number): void {
@@ -145,6 +146,11 @@ export class Acceptor implements Completion {
     this.#stopping = true;
     const r = reactor();
     r.cancel(slot, r.slots.generations[slot]);
+  }
+
+  /** Accepts no more for now; connections that have been taken from the kernel wait for the next who asks. */
+  pause(): void {
+    if (this.#slot >= 0 && this.#waiters.length === 0) this.#cancel(this.#slot);
   }
 
   /** Ends the accepting; connections nobody has taken are closed. `then` is called when the kernel has let go. */

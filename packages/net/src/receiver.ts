@@ -168,9 +168,10 @@ export class Receiver implements Completion, BatchEnd {
   #arm(): void {
     if (this.#slot >= 0 || this.#ended || this.#closed) return;
     const r = reactor();
-    this.#slot = r.take(this);
+    const slot = r.take(this);
+    r.push(slot, HEAD, this.#fd, 0, 0, 0, 0, this.#buffers.group, 0);
+    this.#slot = slot;
     this.#stopping = false;
-    r.push(this.#slot, HEAD, this.#fd, 0, 0, 0, 0, this.#buffers.group, 0);
   }
 
   complete(result: number, flags: number): void {
@@ -221,7 +222,7 @@ export class Receiver implements Completion, BatchEnd {
 
   #gather(): void {
     if (this.#gathered === 0) return;
-    let chunk = allocateChunk(Math.min(this.#gathered, MOST_CHUNK));
+    let chunk = this.#allocate();
     if (this.#morePieces === null && this.#gathered <= MOST_CHUNK) {
       copy(this.#buffers.bytes, this.#pieceAt, chunk, 0, this.#pieceLength);
       if (this.#pieceSpent >= 0) this.#buffers.give(this.#pieceSpent);
@@ -230,6 +231,16 @@ export class Receiver implements Completion, BatchEnd {
     }
     this.#gathered = 0;
     this.#deliver(chunk);
+  }
+
+  /**
+   * Memory for what has been gathered. What is handed out at once may share a slab with other chunks; what has to wait
+   * gets memory of its own, because whoever puts a chunk into a byte stream takes the whole slab away.
+   */
+  #allocate(): Buffer {
+    const length = Math.min(this.#gathered, MOST_CHUNK);
+    const wanted = this.#waiters.length > 0 && this.#buffered === 0;
+    return wanted ? allocateChunk(length) : Buffer.allocUnsafeSlow(length);
   }
 
   /** Fills chunk after chunk and delivers all but the last. */
@@ -246,7 +257,7 @@ export class Receiver implements Completion, BatchEnd {
         if (filled === chunk.length) {
           this.#gathered -= filled;
           this.#deliver(chunk);
-          chunk = allocateChunk(Math.min(this.#gathered, MOST_CHUNK));
+          chunk = this.#allocate();
           filled = 0;
         }
         const part = Math.min(length, chunk.length - filled);

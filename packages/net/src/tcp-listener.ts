@@ -146,7 +146,7 @@ export class TcpListener implements AsyncDisposable, AsyncIterable<TcpStream> {
     );
   }
 
-  /** Connections until the listener is closed. */
+  /** Connections until the listener is closed. Leaving the loop early leaves it listening, and accepting no more for now. */
   [Symbol.asyncIterator](): AsyncIterator<TcpStream, undefined> {
     const begun = this.#fd !== CLOSED;
     return {
@@ -154,6 +154,10 @@ export class TcpListener implements AsyncDisposable, AsyncIterable<TcpStream> {
         if (!begun) throw closedError('accept');
         const fd = this.#fd === CLOSED ? null : await this.#acceptor.next();
         return fd === null ? { done: true, value: undefined } : { done: false, value: new TcpStream(fd) };
+      },
+      return: async (): Promise<IteratorResult<TcpStream, undefined>> => {
+        this.#acceptor.pause();
+        return { done: true, value: undefined };
       },
     };
   }

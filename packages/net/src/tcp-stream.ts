@@ -199,7 +199,11 @@ export class TcpStream implements AsyncDisposable, AsyncIterable<Buffer> {
         if (fd === CLOSED) return rejected(closedError('read'));
         if (this.#fd === CLOSED || left) return resolved({ done: true, value: undefined });
         if (this.#reading?.inFlight === true) return rejected(busyError());
-        return this.#receive().next();
+        try {
+          return this.#receive().next();
+        } catch (error) {
+          return rejected(error); // no memory for the buffers
+        }
       },
       return: async (): Promise<IteratorResult<Buffer, undefined>> => {
         left = true;

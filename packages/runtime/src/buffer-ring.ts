@@ -121,15 +121,22 @@ const INCREMENTAL = { entries: 64, size: 65_536 } as const;
 const WHOLE = { entries: 256, size: 16_384 } as const;
 
 let receive: BufferRing | undefined;
+let failure: unknown;
 
 /** The buffers that all multishot receives of this thread share: 4 MiB, of which only what is used becomes memory. */
 export function receiveBuffers(): BufferRing {
+  // Not tried again: the memory of a failed attempt stays with the thread.
+  if (failure !== undefined) throw failure;
   if (receive === undefined) {
     const r = reactor();
-    // Both are tried under the same group: a ring that could not be registered leaves nothing behind.
-    receive = supportsIncremental(r)
-      ? new BufferRing(r, RECEIVE_GROUP, INCREMENTAL.entries, INCREMENTAL.size)
-      : new BufferRing(r, RECEIVE_GROUP, WHOLE.entries, WHOLE.size, false);
+    try {
+      receive = supportsIncremental(r)
+        ? new BufferRing(r, RECEIVE_GROUP, INCREMENTAL.entries, INCREMENTAL.size)
+        : new BufferRing(r, RECEIVE_GROUP, WHOLE.entries, WHOLE.size, false);
+    } catch (error) {
+      failure = error;
+      throw error;
+    }
   }
   return receive;
 }

@@ -27,5 +27,6 @@ export function close(fd: number): Future<void> {
   const op = new Close(CLOSE, null, null);
   const slot = r.take(op);
   r.disown(fd);
+  r.closes(slot);
   return submit(op, slot, IORING_OP_CLOSE, fd, 0, 0, 0);
 }

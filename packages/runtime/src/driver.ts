@@ -40,5 +40,5 @@ export {
 export { addressOf, Bounce, checkBytes, UNSTABLE } from './pin.ts';
 export { type BatchEnd, existingReactor, type Reactor, reactor } from './reactor.ts';
 export { type Completion, SCRATCH_SIZE, type ScratchChunk, scratchOffset } from './slots.ts';
-export { Transfer, type Until } from './transfer.ts';
+export { SOCKET, Transfer, type Until } from './transfer.ts';
 export { asBytes, type Bytes, lengthOf } from './view.ts';

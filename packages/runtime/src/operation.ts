@@ -136,7 +136,12 @@ export class Operation<T> extends Future<T> implements Completion, OpState {
 
   protected settle(result: number): void {
     const decode = this.kind.decode;
-    this.fulfil(decode === null ? (result as T) : decode(result, this));
+    try {
+      this.fulfil(decode === null ? (result as T) : decode(result, this));
+    } catch (error) {
+      // The caller's memory has gone meanwhile (a resizable buffer that was transferred): the bytes have nowhere to be.
+      this.fail(error);
+    }
     this.#finish();
   }
 

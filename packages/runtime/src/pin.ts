@@ -30,7 +30,15 @@ function markingHolds(): boolean {
 }
 
 let markable: boolean | undefined;
-const addresses = new WeakMap<ArrayBufferLike, number>();
+
+/** Where a buffer is, and what keeps the memory there even if somebody detaches or drops the buffer. */
+interface Pin {
+  readonly address: number;
+  readonly holder: object | undefined;
+}
+
+const UNPINNED: Pin = { address: UNSTABLE, holder: undefined };
+const pins = new WeakMap<ArrayBufferLike, Pin>();
 
 // One entry in front of the WeakMap: most programs use one slab for many ops. Large buffers are not kept alive so.
 const MOST_CACHED_BYTES = 1 << 20;
@@ -47,7 +55,8 @@ export function checkBytes(name: string, value: unknown): asserts value is Bytes
 /**
  * The address of a view's first byte, or `UNSTABLE`. The buffer below it is marked as untransferable: it can no
  * longer be moved to another thread (a transfer copies it on Node 20 and throws on later versions), because the
- * kernel writes to it while JavaScript runs. The op must keep the view alive until its last CQE.
+ * kernel writes to it while JavaScript runs. Its memory is kept as long as the buffer object exists, and the op must
+ * keep the view alive until its last CQE.
  *
  * Asked once for each ArrayBuffer and then remembered.
  * @throws TypeError if the buffer is detached
@@ -55,7 +64,7 @@ export function checkBytes(name: string, value: unknown): asserts value is Bytes
 export function addressOf(view: Bytes): number {
   const buffer = bufferOf(view);
   if (buffer === lastBuffer) return lastAddress + offsetOf(view);
-  const base = addresses.get(buffer) ?? lookUp(buffer);
+  const base = (pins.get(buffer) ?? pin(buffer)).address;
   if (base === UNSTABLE) return UNSTABLE;
   // A detached view is empty. Only then is it worth asking.
   if (lengthOf(view) === 0) assertAttached(buffer);
@@ -75,22 +84,25 @@ function assertAttached(buffer: ArrayBufferLike): void {
 const resizableGetter = Object.getOwnPropertyDescriptor(ArrayBuffer.prototype, 'resizable')?.get;
 const isResizable = (buffer: ArrayBufferLike): boolean => resizableGetter?.call(buffer) === true;
 
-function lookUp(buffer: ArrayBufferLike): number {
-  const bytes = new Uint8Array(buffer);
-  let address = UNSTABLE;
-  // Not instanceof: the buffer may come from another realm.
-  if (types.isSharedArrayBuffer(buffer)) {
-    // Shared memory never moves and cannot be detached; growing happens in place.
-    address = reactor().addon.addressOf(bytes);
-  } else {
-    markable ??= markingHolds();
-    if (markable && !isResizable(buffer)) {
-      markAsUntransferable(buffer);
-      address = reactor().addon.addressOf(bytes);
-    }
-  }
-  addresses.set(buffer, address);
-  return address;
+function pin(buffer: ArrayBufferLike): Pin {
+  const pinned = pinOf(buffer, new Uint8Array(buffer));
+  pins.set(buffer, pinned);
+  return pinned;
+}
+
+function pinOf(buffer: ArrayBufferLike, bytes: Uint8Array): Pin {
+  const { addon } = reactor();
+  // Shared memory never moves and cannot be detached; growing happens in place. (Not instanceof: the buffer may come
+  // from another realm.)
+  if (types.isSharedArrayBuffer(buffer)) return { address: addon.addressOf(bytes), holder: undefined };
+  markable ??= markingHolds();
+  if (!markable || isResizable(buffer)) return UNPINNED;
+  // Byte streams and other addons detach without asking for the mark. They only move the memory to another owner: it
+  // stays where it is as long as we own it too.
+  const holder = bytes.length === 0 ? undefined : addon.hold(bytes);
+  if (holder === undefined && bytes.length > 0) return UNPINNED;
+  markAsUntransferable(buffer);
+  return { address: addon.addressOf(bytes), holder };
 }
 
 /**

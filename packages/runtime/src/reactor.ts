@@ -10,6 +10,8 @@ import {
   BATCH_CAPACITY,
   BATCH_OFFSET,
   BATCH_POSITION,
+  CLOSES_FD,
+  CLOSING,
   COMPLETION_WORDS,
   FD_HIGH,
   REFS,
@@ -18,7 +20,7 @@ import {
   SQ_TAIL,
   SQE_WORDS,
 } from '@ouro/native/layout';
-import { describe, systemError } from './errors.ts';
+import { systemError } from './errors.ts';
 import { type RingConfig, type RunOptions, ringConfig } from './options.ts';
 import { type Completion, type ScratchChunk, Slots, scratchOffset } from './slots.ts';
 
@@ -152,16 +154,16 @@ export class Reactor {
 
   /** Asks the kernel to give up the op in `slot`. Its own completion, ECANCELED or not, still comes. */
   cancel(slot: number, generation: number): void {
-    this.#pushIgnored(IORING_OP_ASYNC_CANCEL, -1, slot, generation);
+    this.#pushIgnored(IORING_OP_ASYNC_CANCEL, -1, slot, generation, 0);
   }
 
   /** Closes a descriptor after every SQE that is already queued, without anybody waiting for it. */
   discard(fd: number): void {
     this.disown(fd);
-    this.#pushIgnored(IORING_OP_CLOSE, fd, 0, 0);
+    this.#pushIgnored(IORING_OP_CLOSE, fd, 0, 0, CLOSES_FD);
   }
 
-  #pushIgnored(opcode: number, fd: number, low: number, high: number): void {
+  #pushIgnored(opcode: number, fd: number, low: number, high: number, kind: number): void {
     const words = this.words;
     if ((words[SQ_TAIL] - words[SQ_HEAD]) >>> 0 >= this.#sqEntries) this.flush();
     const tail = words[SQ_TAIL];
@@ -173,6 +175,8 @@ export class Reactor {
     sqes[at + 4] = low;
     sqes[at + 5] = high;
     sqes[at + 8] = SLOT_IGNORED;
+    sqes[at + 9] = kind;
+    if (kind === CLOSES_FD) words[CLOSING]++;
     words[SQ_TAIL] = tail + 1;
   }
 
@@ -198,6 +202,12 @@ export class Reactor {
     slots.refed[slot] = refed ? 1 : 0;
     this.words[REFS] += refed ? 1 : -1;
     if (refed && this.words[ARMED] === 0) this.addon.arm();
+  }
+
+  /** Notes that the op in `slot`, which has been taken and not pushed, closes a descriptor. */
+  closes(slot: number): void {
+    this.slots.generations[slot] |= CLOSES_FD;
+    this.words[CLOSING]++;
   }
 
   /** Says that this thread no longer closes `fd` at its end: an op that closes it is about to be queued. */
@@ -266,6 +276,33 @@ function defect(error: unknown): void {
   });
 }
 
+/**
+ * Where a thread keeps its reactor, so that two copies of this package in one program (nested `node_modules`) meet: two
+ * rings in one loop would wake each other without end.
+ */
+const REGISTRY: unique symbol = Symbol.for('@ouro/runtime reactor') as never;
+/** Raised with each change of what a reactor is to others. */
+const GENERATION = 1;
+
+interface Registered {
+  readonly generation: number;
+  readonly reactor: Reactor;
+}
+
+function shared(): Reactor {
+  const place = globalThis as { [REGISTRY]?: Registered };
+  const other = place[REGISTRY];
+  if (other !== undefined) {
+    if (other.generation === GENERATION) return other.reactor;
+    throw Object.assign(new Error('Two versions of @ouro/runtime that do not get along run in this thread'), {
+      code: 'ERR_OURO_TWO_VERSIONS',
+    });
+  }
+  const made = new Reactor(addon(), configured ?? ringConfig());
+  Object.defineProperty(place, REGISTRY, { value: { generation: GENERATION, reactor: made } });
+  return made;
+}
+
 let current: Reactor | undefined;
 let configured: RingConfig | undefined;
 
@@ -274,7 +311,7 @@ let configured: RingConfig | undefined;
  * @throws UringUnavailableError where io_uring is denied
  */
 export function reactor(): Reactor {
-  current ??= new Reactor(addon(), configured ?? ringConfig());
+  current ??= shared();
   return current;
 }
 
@@ -298,9 +335,4 @@ export function configure(options: RunOptions): void {
     }
   }
   configured = config;
-}
-
-/** Names a setup result for people: used where a ring is tried out. */
-export function nameOf(errno: number): string {
-  return describe(errno)[0];
 }

@@ -34,7 +34,7 @@ export interface ScratchChunk {
 export class Slots {
   readonly #addon: Addon;
   readonly completions: (Completion | null)[] = [];
-  /** The high word of user_data of each slot's op, top bit included. */
+  /** The high word of user_data of each slot's op, the two bits that say what it does with descriptors included. */
   generations: Int32Array = new Int32Array(0);
   /** 1 where the slot's op is counted among those that keep the process alive. */
   refed: Uint8Array = new Uint8Array(0);
@@ -61,7 +61,7 @@ export class Slots {
     if (this.#freeCount === 0) this.#grow();
     const slot = this.#free[--this.#freeCount];
     this.completions[slot] = completion;
-    const next = (this.generations[slot] + 1) & 0x7fff_ffff;
+    const next = (this.generations[slot] + 1) & 0x3fff_ffff;
     this.generations[slot] = completion.resultIsFd ? next | 0x8000_0000 : next;
     return slot;
   }

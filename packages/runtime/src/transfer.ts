@@ -5,6 +5,9 @@ import { reactor } from './reactor.ts';
 
 const EIO = -5;
 
+/** In the place of a position, where there is none. */
+export const SOCKET = -2;
+
 /** When a transfer goes on after the kernel moved fewer bytes than asked. */
 export type Until =
   /** Until all is moved: for writing and sending. */
@@ -28,7 +31,7 @@ export class Transfer extends Operation<number> {
 
   /**
    * @param head opcode, flags and ioprio as in `Reactor.push`
-   * @param position byte of the file, or -1 for the current one (also for sockets)
+   * @param position byte of the file, -1 for the current one, or `SOCKET`
    * @param hold keeps the memory at `address` alive
    */
   constructor(
@@ -55,7 +58,9 @@ export class Transfer extends Operation<number> {
   /** Queues it. */
   start(): this {
     const moved = this.#moved;
-    const position = this.#position < 0 ? this.#position : this.#position + moved;
+    // For a socket the field is another one (addr2), and must be 0.
+    const position =
+      this.#position >= 0 ? this.#position + moved : this.#position === SOCKET ? 0 : this.#position;
     return submit(
       this,
       reactor().take(this),
@@ -79,7 +84,16 @@ export class Transfer extends Operation<number> {
     // A write that moves nothing would be tried for ever.
     else if (result === 0) this.settleFailure(EIO, moved);
     else if (this.cancelled) this.settleFailure(-125, moved);
-    else this.start();
+    else this.#again(moved);
+  }
+
+  #again(moved: number): void {
+    try {
+      this.start();
+    } catch (error) {
+      // The kernel takes no more ops.
+      this.settleFailure((error as { errno?: number }).errno ?? EIO, moved);
+    }
   }
 }
 awaitFast(Transfer);

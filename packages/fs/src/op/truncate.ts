@@ -15,8 +15,8 @@ export function truncate(fd: number, length: number, handle: InFlight | null): O
   const r = reactor();
   if (!r.supports(IORING_OP_FTRUNCATE)) return truncateInPool(fd, length, handle);
   const op = new Operation<void>(FTRUNCATE, null, null);
-  if (handle !== null) op.in(handle);
-  return submit(op, r.take(op), IORING_OP_FTRUNCATE, fd, length, 0, 0);
+  submit(op, r.take(op), IORING_OP_FTRUNCATE, fd, length, 0, 0);
+  return handle === null ? op : op.in(handle);
 }
 
 /** @internal */

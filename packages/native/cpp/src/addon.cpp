@@ -3,16 +3,21 @@
 
 #include "environment.hpp"
 #include "file.hpp"
+#include "memory.hpp"
 #include "socket.hpp"
 
 namespace ouro {
 namespace {
 
+// The caller's environment with an open ring, or null: then the answer is -EBADF.
 Environment* counted(const Napi::CallbackInfo& info) {
   Environment* environment = Environment::of(info.Env());
+  if (environment == nullptr || !environment->is_open()) return nullptr;
   environment->control()->api_calls += 1;
   return environment;
 }
+
+Napi::Value no_ring(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), -EBADF); }
 
 Napi::Value external(Napi::Env env, void* data, size_t size) {
   napi_value buffer;
@@ -46,6 +51,7 @@ Napi::Value Open(const Napi::CallbackInfo& info) {
   const Uring& ring = environment->engine();
   Napi::Object result = Napi::Object::New(env);
   result.Set("shared", external(env, environment->shared().data(), environment->shared().size()));
+  if (env.IsExceptionPending()) return env.Undefined();
   result.Set("sqes", external(env, ring.sqes().data(), ring.sqes().size()));
   result.Set("fds", external(env, environment->fd_table().data(), environment->fd_table().size()));
   result.Set("sqEntries", ring.params().sq_entries);
@@ -58,7 +64,9 @@ Napi::Value Open(const Napi::CallbackInfo& info) {
 
 // submit() -> 0 or -errno. Tries for a while when the kernel is short of memory: a full queue is nobody's fault.
 Napi::Value Submit(const Napi::CallbackInfo& info) {
-  Engine& engine = counted(info)->engine();
+  Environment* environment = counted(info);
+  if (environment == nullptr) return no_ring(info);
+  Engine& engine = environment->engine();
   constexpr int kTries = 1000;
   int result = engine.submit();
   for (int i = 0; i < kTries && result != 0; ++i) {
@@ -70,14 +78,18 @@ Napi::Value Submit(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value Arm(const Napi::CallbackInfo& info) {
-  counted(info)->hook().arm();
+  Environment* environment = counted(info);
+  if (environment == nullptr) return no_ring(info);
+  environment->hook().arm();
   return info.Env().Undefined();
 }
 
 // register(opcode, address of the argument, its count) -> the kernel's result
 Napi::Value Register(const Napi::CallbackInfo& info) {
+  Environment* environment = counted(info);
+  if (environment == nullptr) return no_ring(info);
   const auto address = static_cast<uintptr_t>(info[1].As<Napi::Number>().Int64Value());
-  const int result = counted(info)->engine().register_resource(info[0].As<Napi::Number>().Uint32Value(),
+  const int result = environment->engine().register_resource(info[0].As<Napi::Number>().Uint32Value(),
                                                                reinterpret_cast<const void*>(address),
                                                                info[2].As<Napi::Number>().Uint32Value());
   return Napi::Number::New(info.Env(), result);
@@ -86,25 +98,18 @@ Napi::Value Register(const Napi::CallbackInfo& info) {
 // allocate(bytes) -> ArrayBuffer over zeroed, page-aligned memory that lives as long as this environment
 Napi::Value Allocate(const Napi::CallbackInfo& info) {
   const auto size = static_cast<size_t>(info[0].As<Napi::Number>().Int64Value());
-  uint8_t* data = counted(info)->allocate(size);
+  Environment* environment = counted(info);
+  if (environment == nullptr) return no_ring(info);
+  uint8_t* data = environment->allocate(size);
   if (data == nullptr) return Napi::Number::New(info.Env(), -ENOMEM);
   return external(info.Env(), data, size);
 }
 
-// addressOf(typed array) -> address of its first byte. A number: addresses have 47 bits (57 with 5-level paging,
-// which Linux gives only to those who ask for it), a double holds 53.
-Napi::Value AddressOf(const Napi::CallbackInfo& info) {
-  counted(info);
-  void* data = nullptr;
-  if (napi_get_typedarray_info(info.Env(), info[0], nullptr, nullptr, &data, nullptr, nullptr) != napi_ok) {
-    return Napi::Number::New(info.Env(), 0);
-  }
-  return Napi::Number::New(info.Env(), static_cast<double>(reinterpret_cast<uintptr_t>(data)));
-}
-
 // own(fd): this environment closes it at teardown
 Napi::Value Own(const Napi::CallbackInfo& info) {
-  counted(info)->own(info[0].As<Napi::Number>().Int32Value());
+  Environment* environment = counted(info);
+  if (environment == nullptr) return no_ring(info);
+  environment->own(info[0].As<Napi::Number>().Int32Value());
   return info.Env().Undefined();
 }
 
@@ -121,6 +126,7 @@ Napi::Object Layout(Napi::Env env) {
   OURO_WORD("BATCH_POSITION", batch_position);
   OURO_WORD("FD_HIGH", fd_high);
   OURO_WORD("IN_FLIGHT", in_flight);
+  OURO_WORD("CLOSING", closing);
   OURO_COUNTER("ENTERS", enters);
   OURO_COUNTER("SQES", sqes);
   OURO_COUNTER("CQES", cqes);
@@ -136,6 +142,7 @@ Napi::Object Layout(Napi::Env env) {
   layout.Set("COMPLETION_WORDS", sizeof(Completion) / sizeof(uint32_t));
   layout.Set("SQE_WORDS", sizeof(io_uring_sqe) / sizeof(uint32_t));
   layout.Set("RESULT_IS_FD", kResultIsFd);
+  layout.Set("CLOSES_FD", kClosesFd);
   layout.Set("SLOT_IGNORED", kSlotIgnored);
   return layout;
 }
@@ -146,10 +153,10 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("arm", Napi::Function::New<Arm>(env, "arm"));
   exports.Set("register", Napi::Function::New<Register>(env, "register"));
   exports.Set("allocate", Napi::Function::New<Allocate>(env, "allocate"));
-  exports.Set("addressOf", Napi::Function::New<AddressOf>(env, "addressOf"));
   exports.Set("layout", Layout(env));
   exports.Set("own", Napi::Function::New<Own>(env, "own"));
   export_file_calls(env, exports);
+  export_memory_calls(env, exports);
   export_socket_calls(env, exports);
   return exports;
 }

@@ -16,12 +16,12 @@ Environment* Environment::of(Napi::Env env) {
   Environment* environment = created.get();
   // The clean-up hook below destroys it, not the finalizer of the instance data, which may run while libuv
   // still closes our handles.
-  if (napi_set_instance_data(env, environment, nullptr, nullptr) != napi_ok) return nullptr;
   const auto on_cleanup = [](napi_async_cleanup_hook_handle, void* data) {
     static_cast<Environment*>(data)->shutdown();
   };
   if (napi_add_async_cleanup_hook(env, on_cleanup, environment, &environment->cleanup_) != napi_ok) return nullptr;
   created.release();
+  if (napi_set_instance_data(env, environment, nullptr, nullptr) != napi_ok) return nullptr;
   return environment;
 }
 
@@ -38,7 +38,12 @@ int Environment::open(const UringOptions& options, Napi::Function dispatch) {
                           {fd_table_.data(), fd_table_.size()}, error);
   if (!engine_) return error;
   hook_ = std::make_unique<LoopHook>(env_, loop_, *engine_);
-  return hook_->start(dispatch);
+  if (const int failed = hook_->start(dispatch); failed != 0) {
+    hook_.reset();
+    engine_.reset();
+    return failed;
+  }
+  return 0;
 }
 
 uint8_t* Environment::allocate(size_t size) {

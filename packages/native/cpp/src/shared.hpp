@@ -18,6 +18,9 @@ struct Control {
   uint32_t fd_high;         // written by both: one more than the highest descriptor ever owned
   uint32_t in_flight;       // written here: ops the kernel has and has not finished
 
+  uint32_t closing;         // raised by JS for each close queued, lowered here when it has been done
+  uint32_t reserved;
+
   double enters;        // io_uring_enter calls
   double sqes;          // SQEs consumed by the kernel, our own poll not counted
   double cqes;          // completions reaped
@@ -27,8 +30,8 @@ struct Control {
   double api_calls;     // Node-API calls that JavaScript made into the engine
   double waits;         // enters that were allowed to block
 };
-static_assert(offsetof(Control, enters) == 32);
-static_assert(sizeof(Control) == 96);
+static_assert(offsetof(Control, enters) == 40);
+static_assert(sizeof(Control) == 104);
 
 // One completion as JavaScript reads it from the batch: four 32-bit words.
 struct Completion {
@@ -42,6 +45,10 @@ static_assert(sizeof(Completion) == 16);
 // Top bit of user_data: a result of zero or more is a descriptor. The one thing that native code knows of an op:
 // at teardown, when no JavaScript runs any more, such a descriptor has to be closed by us.
 inline constexpr uint32_t kResultIsFd = 1U << 31;
+
+// The bit below: the op closes a descriptor, which was disowned when it was queued. Teardown lets these end before it
+// cancels the rest: one that a kernel thread has not begun (on overlayfs, NFS, FUSE) would leave its file open.
+inline constexpr uint32_t kClosesFd = 1U << 30;
 
 // Slots that belong to no op. Their completions never reach a slot table.
 inline constexpr uint32_t kSlotIgnored = 0xFFFFFFFF;  // JS: cancel requests and the like

@@ -2,6 +2,7 @@
 
 #include <linux/time_types.h>
 #include <poll.h>
+#include <time.h>
 
 #include <algorithm>
 #include <cstring>
@@ -45,6 +46,8 @@ void discard(const Completion& completion) {
 
 constexpr uint32_t kSmallestRing = 8;
 constexpr int64_t kTeardownPatienceNs = 100'000'000;
+constexpr int kClosePatience = 50;  // times that: closes on a hung server are not waited for for ever
+constexpr int kMostFailures = 500;
 
 }  // namespace
 
@@ -205,6 +208,10 @@ bool Uring::has_completions() const { return !spilled_.empty() || cq_ready() > 0
 bool Uring::account(const io_uring_cqe& cqe) {
   if ((cqe.flags & IORING_CQE_F_MORE) == 0) --in_flight_;
   const auto slot = static_cast<uint32_t>(cqe.user_data);
+  const auto generation = static_cast<uint32_t>(cqe.user_data >> 32);
+  if (slot < kSlotLoop || slot == kSlotIgnored) {
+    if ((generation & kClosesFd) != 0) --control_->closing;
+  }
   if (slot == kSlotLoop) {
     loop_poll_armed_ = false;
     loop_poll_fired_ = true;
@@ -235,6 +242,8 @@ void Uring::spill() {
 }
 
 uint32_t Uring::reap() {
+  // Where JavaScript was stopped in the middle of a batch (a worker terminated) nobody will take the rest.
+  discard_rest();
   if (overflown()) spill();
   uint32_t count = 0;
   while (count < batch_.size() && !spilled_.empty()) {
@@ -278,16 +287,32 @@ int Uring::register_resource(uint32_t opcode, const void* arg, uint32_t nr_args)
   return sys::io_uring_register(fd_.get(), opcode, arg, nr_args);
 }
 
+void Uring::discard_rest() {
+  for (uint32_t i = control_->batch_position; i < control_->batch_length; ++i) discard(batch_[i]);
+  control_->batch_length = control_->batch_position = 0;
+}
+
+bool Uring::drain(int64_t timeout_ns) {
+  const int result = submit_and_wait(timeout_ns);
+  while (reap() > 0) discard_rest();
+  if (result == 0 || result == -EBUSY || result == -EAGAIN) return true;
+  // Not our ring's doing (a seccomp filter put up later, say): do not spin on it.
+  timespec pause{0, 10'000'000};
+  nanosleep(&pause, nullptr);
+  return false;
+}
+
 void Uring::shutdown() {
   // Completions that JavaScript had been given and did not get to.
-  for (uint32_t i = control_->batch_position; i < control_->batch_length; ++i) {
-    discard(batch_[i]);
-  }
-  control_->batch_length = control_->batch_position = 0;
+  discard_rest();
 
   // What was queued is handed over first: an SQE in the queue is complete, and closes among them must run.
   submit();
-  while (in_flight_ > 0 || queued() > 0) {
+  for (int patience = kClosePatience; patience > 0 && control_->closing > 0 && in_flight_ > 0; --patience) {
+    drain(kTeardownPatienceNs);
+  }
+  int failures = 0;
+  while ((in_flight_ > 0 || queued() > 0) && failures < kMostFailures) {
     if (io_uring_sqe* sqe = next_sqe(); sqe != nullptr) {
       sqe->opcode = IORING_OP_ASYNC_CANCEL;
       sqe->cancel_flags = IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL;
@@ -295,13 +320,7 @@ void Uring::shutdown() {
       control_->sq_tail += 1;
     }
     // What cannot be cancelled (a disk read in progress) ends by itself; what slipped by is cancelled again.
-    submit_and_wait(kTeardownPatienceNs);
-    while (has_completions()) {
-      const uint32_t count = reap();
-      for (uint32_t i = 0; i < count; ++i) discard(batch_[i]);
-      if (count == 0 && !has_completions()) break;
-    }
-    control_->batch_length = 0;
+    failures = drain(kTeardownPatienceNs) ? 0 : failures + 1;
   }
 
   const uint32_t high = std::min<uint32_t>(control_->fd_high, static_cast<uint32_t>(fd_table_.size()));

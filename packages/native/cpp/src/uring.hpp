@@ -53,6 +53,10 @@ class Uring final : public Engine {
   // Takes one completion off the ring's books. False for our own, which nobody else is to see.
   bool account(const io_uring_cqe& cqe);
   void spill();
+  // Lets go of what JavaScript has not taken of the batch.
+  void discard_rest();
+  // One step of the teardown: submits, waits, lets go of what came. False if the kernel refuses to be entered.
+  bool drain(int64_t timeout_ns);
   io_uring_sqe* next_sqe();
 
   sys::Fd fd_;

@@ -7,6 +7,7 @@ import {
   type Bytes,
   lengthOf,
   type OpKind,
+  SOCKET,
   Transfer,
   UNSTABLE,
   type Until,
@@ -48,7 +49,7 @@ export class SendQueue {
   add(send: Send): void {
     if (this.#current === null) {
       this.#current = send;
-      send.start();
+      this.#begin(send);
     } else {
       this.#waiting.push(send);
     }
@@ -64,8 +65,18 @@ export class SendQueue {
 
   next(): void {
     this.#current = this.#waiting.shift() ?? null;
-    if (this.#current !== null) this.#current.start();
+    if (this.#current !== null) this.#begin(this.#current);
     else if (this.#whenIdle.length > 0) for (const then of this.#whenIdle.splice(0)) then();
+  }
+
+  #begin(send: Send): void {
+    try {
+      send.start();
+    } catch (error) {
+      // The kernel takes no more ops.
+      this.#current = null;
+      send.refuse(error);
+    }
   }
 
   /** Calls `then` when everything has been sent or has failed. */
@@ -96,7 +107,7 @@ export class Send extends Transfer {
     length: number,
     flags: number,
   ) {
-    super(SEND, until, hold, IORING_OP_SEND, fd, 0, address, length, flags);
+    super(SEND, until, hold, IORING_OP_SEND, fd, SOCKET, address, length, flags);
     this.#queue = queue;
   }
 
@@ -130,6 +141,11 @@ export class Send extends Transfer {
   /** A send of no bytes: done without the kernel. */
   nothing(): void {
     this.settle(0);
+  }
+
+  /** Fails a send that could not begin. */
+  refuse(error: unknown): void {
+    this.abandon(error instanceof Error ? error : new Error(String(error)));
   }
 
   /** Fails a send that has not begun. */
