@@ -26,7 +26,6 @@ export function close(fd: number): Future<void> {
   const r = reactor();
   const op = new Close(CLOSE, null, null);
   const slot = r.take(op);
-  r.disown(fd);
   r.closes(slot);
   return submit(op, slot, IORING_OP_CLOSE, fd, 0, 0, 0);
 }

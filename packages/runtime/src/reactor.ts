@@ -147,7 +147,12 @@ export class Reactor {
       slots.refed[slot] = 1;
       words[REFS]++;
     }
-    // The last store: a worker may be terminated between any two calls, and what the tail covers will be run.
+    // No call from here to the last store: a worker may be terminated between any two calls, and what the tail covers
+    // will be run. A descriptor is the thread's to close or the SQE's, never both and never nobody's.
+    if (head === IORING_OP_CLOSE) {
+      this.#fds[fd] = 0;
+      words[CLOSING]++;
+    }
     words[SQ_TAIL] = tail + 1;
     if (words[ARMED] === 0 && words[REFS] !== 0) this.addon.arm();
   }
@@ -159,7 +164,6 @@ export class Reactor {
 
   /** Closes a descriptor after every SQE that is already queued, without anybody waiting for it. */
   discard(fd: number): void {
-    this.disown(fd);
     this.#pushIgnored(IORING_OP_CLOSE, fd, 0, 0, CLOSES_FD);
   }
 
@@ -176,7 +180,10 @@ export class Reactor {
     sqes[at + 5] = high;
     sqes[at + 8] = SLOT_IGNORED;
     sqes[at + 9] = kind;
-    if (kind === CLOSES_FD) words[CLOSING]++;
+    if (kind === CLOSES_FD) {
+      this.#fds[fd] = 0;
+      words[CLOSING]++;
+    }
     words[SQ_TAIL] = tail + 1;
   }
 
@@ -207,12 +214,6 @@ export class Reactor {
   /** Notes that the op in `slot`, which has been taken and not pushed, closes a descriptor. */
   closes(slot: number): void {
     this.slots.generations[slot] |= CLOSES_FD;
-    this.words[CLOSING]++;
-  }
-
-  /** Says that this thread no longer closes `fd` at its end: an op that closes it is about to be queued. */
-  disown(fd: number): void {
-    this.#fds[fd] = 0;
   }
 
   /** Asks for `batchEnded` after the batch that is being handed out. To be called from `complete` only. */

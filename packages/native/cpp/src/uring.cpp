@@ -46,7 +46,7 @@ void discard(const Completion& completion) {
 
 constexpr uint32_t kSmallestRing = 8;
 constexpr int64_t kTeardownPatienceNs = 100'000'000;
-constexpr int kClosePatience = 50;  // times that: closes on a hung server are not waited for for ever
+constexpr int kClosePatience = 50;  // times that without one close: a hung server is not waited for for ever
 constexpr int kMostFailures = 500;
 
 }  // namespace
@@ -308,8 +308,10 @@ void Uring::shutdown() {
 
   // What was queued is handed over first: an SQE in the queue is complete, and closes among them must run.
   submit();
-  for (int patience = kClosePatience; patience > 0 && control_->closing > 0 && in_flight_ > 0; --patience) {
+  for (int fruitless = 0; fruitless < kClosePatience && control_->closing > 0 && in_flight_ > 0;) {
+    const uint32_t before = control_->closing;
     drain(kTeardownPatienceNs);
+    fruitless = control_->closing < before ? 0 : fruitless + 1;
   }
   int failures = 0;
   while ((in_flight_ > 0 || queued() > 0) && failures < kMostFailures) {
