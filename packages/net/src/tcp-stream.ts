@@ -180,7 +180,7 @@ export class TcpStream implements AsyncDisposable, AsyncIterable<Buffer> {
     if (this.#sends.ended) return rejected(socketError(EPIPE, 'write'));
     const send = make(this.#sends, this.#fd, bytes).in(this.#ops);
     if (!this.#refed) send.setRef(false);
-    if (lengthOf(bytes) === 0) send.nothing();
+    if (send.length === 0) send.nothing();
     else this.#sends.add(send);
     return bound(send, options);
   }

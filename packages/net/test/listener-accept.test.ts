@@ -112,6 +112,16 @@ describe('a listener', () => {
 });
 
 describe('accept', () => {
+  it('goes on if all are taken while the listener is just giving up because of too many', async () => {
+    await using listener = await listen();
+    const streams = await Promise.all(Array.from({ length: 300 }, () => dial(listener)));
+    // The first one brings them all in one turn, in which the others are taken as well.
+    for (let i = 0; i < 300; i++) streams.push(await listener.accept());
+    const last = listener.accept();
+    streams.push(await dial(listener), await last);
+    await closeAll(streams);
+  });
+
   it('resolves to the next connection', async () => {
     await using listener = await listen();
     const accepted = listener.accept();

@@ -1,6 +1,6 @@
 import { AbortError, type ErrorDetail, systemError } from './errors.ts';
 import { awaitFast, checkSignal, Future, follow, type OpOptions } from './future.ts';
-import { reactor } from './reactor.ts';
+import { existingReactor, reactor } from './reactor.ts';
 import type { Completion } from './slots.ts';
 
 const ECANCELED = -125;
@@ -224,6 +224,7 @@ export function refusal(options: OpOptions | undefined): Error | undefined {
     checkSignal(signal);
     if (signal.aborted) return new AbortError(signal.reason);
   }
+  if (existingReactor() !== undefined) return undefined;
   try {
     reactor();
     return undefined;

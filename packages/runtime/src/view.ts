@@ -12,7 +12,6 @@ function getter<T>(prototype: object, name: PropertyKey): (view: Bytes) => T {
 }
 
 const typedArray = Object.getPrototypeOf(Uint8Array.prototype) as object;
-const tagOf = getter<string | undefined>(typedArray, Symbol.toStringTag);
 const typedBuffer = getter<ArrayBufferLike>(typedArray, 'buffer');
 const typedOffset = getter<number>(typedArray, 'byteOffset');
 const typedLength = getter<number>(typedArray, 'byteLength');
@@ -20,19 +19,21 @@ const dataBuffer = getter<ArrayBufferLike>(DataView.prototype, 'buffer');
 const dataOffset = getter<number>(DataView.prototype, 'byteOffset');
 const dataLength = getter<number>(DataView.prototype, 'byteLength');
 
+// Which getter is for whom is a guess from the prototype: the one for the other kind throws a TypeError.
+
 /** The buffer below a view. */
 export function bufferOf(view: Bytes): ArrayBufferLike {
-  return tagOf(view) === undefined ? dataBuffer(view) : typedBuffer(view);
+  return view instanceof DataView ? dataBuffer(view) : typedBuffer(view);
 }
 
 /** Where in its buffer a view begins. @throws TypeError for a DataView of a detached buffer */
 export function offsetOf(view: Bytes): number {
-  return tagOf(view) === undefined ? dataOffset(view) : typedOffset(view);
+  return view instanceof DataView ? dataOffset(view) : typedOffset(view);
 }
 
 /** Bytes of a view; 0 for a typed array whose buffer is detached. @throws TypeError for a DataView of a detached buffer */
 export function lengthOf(view: Bytes): number {
-  return tagOf(view) === undefined ? dataLength(view) : typedLength(view);
+  return view instanceof DataView ? dataLength(view) : typedLength(view);
 }
 
 /** The same memory as bytes. @throws TypeError if it is detached */

@@ -97,6 +97,8 @@ export class SendQueue {
  */
 export class Send extends Transfer {
   readonly #queue: SendQueue;
+  /** Bytes to send. */
+  readonly length: number;
 
   private constructor(
     queue: SendQueue,
@@ -109,6 +111,7 @@ export class Send extends Transfer {
   ) {
     super(SEND, until, hold, IORING_OP_SEND, fd, SOCKET, address, length, flags);
     this.#queue = queue;
+    this.length = length;
   }
 
   /** A send of all of `view`. */
