@@ -83,7 +83,8 @@ export class TcpListener implements AsyncDisposable, AsyncIterable<TcpStream> {
     const port = checkPort(options.port ?? 0);
     checkBacklog(backlog);
     return flow(async (steps) => {
-      const [place] = host === undefined ? [endpoint('::', port)] : await steps.step(resolve(host, port));
+      const [place] = await steps.step(resolve(host ?? '::', port));
+      steps.check();
       if (place === undefined) throw listenError(EADDRNOTAVAIL, host ?? '::', port);
       const first = TcpListener.#listen(place, backlog, options);
       if (first instanceof TcpListener) return first;

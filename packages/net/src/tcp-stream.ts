@@ -92,8 +92,10 @@ export class TcpStream implements AsyncDisposable, AsyncIterable<Buffer> {
     const host = checkHost(options.host) ?? 'localhost';
     const port = checkPort(options.port);
     return flow(async (steps) => {
+      const endpoints = await steps.step(resolve(host, port));
+      steps.check();
       const errors: SystemError[] = [];
-      for (const to of await steps.step(resolve(host, port))) {
+      for (const to of endpoints) {
         try {
           return await connectTo(steps, to, noDelay);
         } catch (error) {

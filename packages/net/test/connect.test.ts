@@ -253,6 +253,15 @@ describe('a connect that is cancelled', () => {
     expect(sockets()).toBe(before);
   });
 
+  it('opens nothing if that happens in the turn in which it began', async () => {
+    await using listener = await listen();
+    const before = { sockets: sockets(), sqes: metrics().sqes };
+    const connecting = dial(listener);
+    connecting.cancel('at once');
+    await expect(connecting).rejects.toMatchObject({ name: 'AbortError', cause: 'at once' });
+    expect({ sockets: sockets(), sqes: metrics().sqes }).toEqual(before);
+  });
+
   it('opens nothing if the signal was aborted before', async () => {
     const before = { sockets: sockets(), pending: metrics().pending };
     const connecting = TcpStream.connect({ host: '127.0.0.1', port: 1, signal: AbortSignal.abort('before') });

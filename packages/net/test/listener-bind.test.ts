@@ -143,6 +143,17 @@ describe('TcpListener.bind', () => {
     expect(sockets()).toBe(before);
   });
 
+  it.each([undefined, '127.0.0.1', '::1'])(
+    'is cancelled in the turn in which it began, at %s',
+    async (host) => {
+      const before = sockets();
+      const bound = TcpListener.bind({ host });
+      bound.cancel('at once');
+      await expect(bound).rejects.toMatchObject({ name: 'AbortError', cause: 'at once' });
+      expect(sockets()).toBe(before);
+    },
+  );
+
   it('is cancelled while it looks the name up', async () => {
     vi.spyOn(dns, 'lookup').mockReturnValue(new Promise<never>(() => {}));
     const before = sockets();

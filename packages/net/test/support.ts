@@ -1,7 +1,7 @@
 import { readdirSync, readlinkSync } from 'node:fs';
 import net from 'node:net';
 import { TcpListener, TcpStream } from '@ouro/net';
-import { metrics } from '@ouro/runtime';
+import { type Future, metrics } from '@ouro/runtime';
 import { nop } from '@ouro/runtime/driver';
 import { expect } from 'vitest';
 
@@ -34,7 +34,7 @@ export function listen(): Promise<TcpListener> {
 }
 
 /** A connection of ours to `listener`. */
-export function dial(listener: TcpListener): Promise<TcpStream> {
+export function dial(listener: TcpListener): Future<TcpStream> {
   return TcpStream.connect({ host: '127.0.0.1', port: listener.address.port });
 }
 

@@ -21,6 +21,11 @@ using GetBackingStore = BackingStore (*)(v8::ArrayBuffer*);
 // up by name instead of linked, so that a Node without it still loads us, and called as the member function that it
 // is: the result by hidden reference, then the handle's slot, which is what a napi_value is.
 GetBackingStore find_get_backing_store() {
+  // A name with std::shared_ptr in it tells the C++ library that V8 was built with. Only with our own one (libstdc++,
+  // not libc++) do the two mean the same by a shared_ptr.
+  if (::dlsym(RTLD_DEFAULT, "_ZN2v811ArrayBuffer3NewEPNS_7IsolateESt10shared_ptrINS_12BackingStoreEE") == nullptr) {
+    return nullptr;
+  }
   return reinterpret_cast<GetBackingStore>(::dlsym(RTLD_DEFAULT, "_ZN2v811ArrayBuffer15GetBackingStoreEv"));
 }
 
