@@ -50,7 +50,8 @@ export function runCommand(
 ): Promise<Ended> {
   const [file = '', ...args] = command;
   // Only Node has the sanitized addon; other programs do not get along with a sanitizer they were not built for.
-  const bare = command.includes(process.execPath) ? {} : { LD_PRELOAD: '' };
+  const runsNode = command.some((part) => part.includes(process.execPath));
+  const bare = runsNode ? {} : { LD_PRELOAD: '' };
   return new Promise((done, failed) => {
     const child = spawn(file, args, {
       cwd: root,

@@ -1,11 +1,16 @@
 import { once } from 'node:events';
 import { MessageChannel } from 'node:worker_threads';
+import type { TcpStream } from '@ouro/net';
 import { metrics } from '@ouro/runtime';
+import { addressOf, UNSTABLE } from '@ouro/runtime/driver';
 import { describe, expect, it } from 'vitest';
 import { runProgram } from '../../../testing/program.ts';
 import { bytes, failure, fill, POLL, pair, readAll, readExactly } from './support.ts';
 
 const MIB = 1 << 20;
+
+/** Node 22 lets go of memory that it was asked to keep. */
+const UNPINNED = addressOf(new Uint8Array(8)) === UNSTABLE;
 
 /** Tries to move memory to somebody else: some versions of Node copy instead, others refuse. */
 function transfer(memory: ArrayBuffer): void {
@@ -39,17 +44,27 @@ interface WebAssemblyNamespace {
 
 const inKernel = (): Promise<void> => expect.poll(() => metrics().inFlight, POLL).toBeGreaterThan(0);
 
+/** Expects `hello` in the buffer that was to be read into, or else, where Node let it go, still in the stream. */
+async function holdsHello(reading: Promise<number>, view: Uint8Array, stream: TcpStream): Promise<void> {
+  if (view.byteLength > 0) {
+    expect(await reading).toBe(5);
+    expect(Buffer.from(view.buffer, view.byteOffset, 5).toString()).toBe('hello');
+  } else {
+    expect(UNPINNED).toBe(true);
+    await expect(reading).rejects.toBeInstanceOf(TypeError);
+    expect((await readExactly(stream, 5)).toString()).toBe('hello');
+  }
+}
+
 describe('a buffer that is read into', () => {
   it('gets its bytes although somebody tries to transfer it meanwhile', async () => {
     await using ends = await pair();
-    const memory = new ArrayBuffer(16);
-    const view = new Uint8Array(memory);
+    const view = new Uint8Array(16);
     const reading = ends.server.read(view);
     await inKernel();
-    transfer(memory);
+    transfer(view.buffer);
     await ends.client.writeAll('hello');
-    expect(await reading).toBe(5);
-    expect(Buffer.from(memory, 0, 5).toString()).toBe('hello');
+    await holdsHello(reading, view, ends.server);
   });
 
   it('gets its bytes although somebody posts it to a port meanwhile', async () => {
@@ -66,8 +81,7 @@ describe('a buffer that is read into', () => {
       // Refused.
     }
     await ends.client.writeAll('hello');
-    expect(await reading).toBe(5);
-    expect(Buffer.from(view).toString('latin1', 0, 5)).toBe('hello');
+    await holdsHello(reading, view, ends.server);
     port1.close();
   });
 

@@ -1,11 +1,15 @@
 import { TcpStream } from '@ouro/net';
 import { type Metrics, metrics } from '@ouro/runtime';
+import { addressOf, UNSTABLE } from '@ouro/runtime/driver';
 import { describe, expect, it } from 'vitest';
 import { startProgram } from '../../../testing/beside.ts';
 import { dial, echo, readExactly, serve } from './support.ts';
 
 const CONNECTIONS = 100;
 const ROUNDS = 100;
+
+/** For each message. One for each slab of 64 KiB; where no memory can be pinned (Node 22), one for each send. */
+const MOST_API_CALLS = addressOf(new Uint8Array(8)) === UNSTABLE ? 2.1 : 0.01;
 
 describe('an echo on a hundred connections, in the steady state', () => {
   it('costs few system calls, and no call into native code', async () => {
@@ -30,8 +34,7 @@ describe('an echo on a hundred connections, in the steady state', () => {
     const after = metrics();
     const messages = CONNECTIONS * ROUNDS;
     expect((after.enters - before.enters) / messages).toBeLessThan(0.6);
-    // One for each slab of 64 KiB that a thousand chunks are cut from.
-    expect((after.apiCalls - before.apiCalls) / messages).toBeLessThan(0.01);
+    expect((after.apiCalls - before.apiCalls) / messages).toBeLessThan(MOST_API_CALLS);
     // Two sends and a read for each: what the server receives costs none.
     expect((after.sqes - before.sqes) / messages).toBeLessThan(3.1);
     expect(after.overflows).toBe(0);
@@ -79,7 +82,7 @@ describe('an echo on a hundred connections, in the steady state', () => {
     const cost = (counter: 'enters' | 'apiCalls' | 'sqes'): number =>
       (after[counter] - before[counter]) / messages;
     expect(cost('enters')).toBeLessThan(0.6);
-    expect(cost('apiCalls')).toBeLessThan(0.01);
+    expect(cost('apiCalls')).toBeLessThan(MOST_API_CALLS);
     expect(cost('sqes')).toBeLessThan(1.01);
     await Promise.all(clients.map((client) => client.close()));
   });

@@ -3,6 +3,7 @@ import type { TcpStream } from '@ouro/net';
 import { metrics } from '@ouro/runtime';
 import { describe, expect, it } from 'vitest';
 import { startProgram } from '../../../testing/beside.ts';
+import { runProgram } from '../../../testing/program.ts';
 import {
   bytes,
   dial,
@@ -146,6 +147,44 @@ describe('a slow reader', () => {
       await reading.next();
     }
     await expect.poll(() => ends.stream.buffered, POLL).toBeGreaterThan(64 * KIB);
+  });
+});
+
+describe('a ring of eight entries', () => {
+  it('carries two hundred connections at once, every byte right, although its completion queue overflows', async () => {
+    const { code, stdout, stderr } = await runProgram(`
+      import { metrics, run } from '@ouro/runtime';
+      import { TcpListener, TcpStream } from '@ouro/net';
+      import { randomBytes } from 'node:crypto';
+      await run(async () => {
+        const noise = randomBytes(1 << 20);
+        const size = 100_000;
+        const listener = await TcpListener.bind({ host: '127.0.0.1' });
+        const { port } = listener.address;
+        const ends = [];
+        for (let i = 0; i < 200; i++) {
+          ends.push(await Promise.all([listener.accept(), TcpStream.connect({ host: '127.0.0.1', port })]));
+        }
+        const results = await Promise.all(ends.map(async ([server, client], i) => {
+          const sending = client.writeAll(noise.subarray(i, i + size)).then(() => client.shutdown());
+          let at = i;
+          for await (const chunk of server) {
+            if (!chunk.equals(noise.subarray(at, at + chunk.length))) return 'wrong bytes at ' + (at - i);
+            at += chunk.length;
+          }
+          await sending;
+          return at - i;
+        }));
+        const right = results.filter((result) => result === size).length;
+        await Promise.all(ends.flat().map((stream) => stream.close()));
+        await listener.close();
+        const { overflows, pending, stale } = metrics();
+        console.log(JSON.stringify({ right, overflown: overflows > 0, pending, stale }));
+      }, { entries: 8, cqEntries: 8 });
+    `);
+    expect(stderr).toBe('');
+    expect(JSON.parse(stdout)).toEqual({ right: 200, overflown: true, pending: 0, stale: 0 });
+    expect(code).toBe(0);
   });
 });
 
