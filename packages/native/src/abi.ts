@@ -33,14 +33,12 @@ export const IORING_RECV_MULTISHOT = 0x2;
 export const IORING_FSYNC_DATASYNC = 0x1;
 
 // sqe.timeout_flags
-export const IORING_TIMEOUT_ABS = 0x1;
 
 // cqe.flags
 export const IORING_CQE_F_BUFFER = 0x1;
 export const IORING_CQE_F_MORE = 0x2;
 /** 6.12: the buffer will be used again, for what comes next. */
 export const IORING_CQE_F_BUF_MORE = 0x10;
-export const IORING_CQE_F_SOCK_NONEMPTY = 0x4;
 export const IORING_CQE_BUFFER_SHIFT = 16;
 
 // io_uring_register
@@ -94,5 +92,4 @@ export const ETIME = 62;
 export const ENOBUFS = 105;
 export const ECONNABORTED = 103;
 export const ENOTCONN = 107;
-export const EALREADY = 114;
 export const ECANCELED = 125;
