@@ -1,28 +1,27 @@
 import {
   asBytes,
   type Bytes,
-  bound,
+  begin,
   checkBytes,
   checkInteger,
-  close,
-  closedError,
+  Descriptor,
   type Future,
-  flow,
-  InFlight,
   invalidType,
   lengthOf,
+  type Op,
+  Operation,
   type OpKind,
   type OpOptions,
   outOfRange,
-  refusal,
-  rejected,
+  pinned,
   resolved,
+  Transfer,
 } from '@ouro/runtime/driver';
 import { fileMode, type OpenFlags, openFlags } from './flags.ts';
 import { open, openKind } from './op/open.ts';
 import { fstat } from './op/statx.ts';
-import { sync } from './op/sync.ts';
-import { CURRENT, pinned, read, write } from './op/transfer.ts';
+import { fdatasync, fsync } from './op/sync.ts';
+import { CURRENT, read, write, writing } from './op/transfer.ts';
 import { truncate } from './op/truncate.ts';
 import { checkPath, type PathLike } from './path.ts';
 import type { Stats } from './stats.ts';
@@ -36,8 +35,6 @@ export interface OpenOptions extends OpOptions {
 /** Where an op begins: a byte of the file, or null for the file's current position. */
 export type Position = number | bigint | null;
 
-const CLOSED = -1;
-
 /**
  * An open file. Every method that does I/O returns a future.
  *
@@ -45,12 +42,11 @@ const CLOSED = -1;
  */
 export class File implements AsyncDisposable {
   readonly path: string | Buffer;
-  readonly #ops: InFlight = new InFlight();
-  #fd: number;
-  #closing: Future<void> | undefined;
+  /** @internal What ops, chains and batches refer to. */
+  readonly descriptor: Descriptor;
 
   private constructor(fd: number, path: string | Buffer) {
-    this.#fd = fd;
+    this.descriptor = new Descriptor(fd);
     this.path = path;
   }
 
@@ -67,9 +63,7 @@ export class File implements AsyncDisposable {
     const plain = checkPath(path);
     const bits = openFlags(flags);
     const mode = fileMode(options?.mode ?? 0o666);
-    const refused = refusal(options);
-    if (refused !== undefined) return rejected(refused);
-    return bound(open(File.#OPEN, plain, bits, mode), options);
+    return open(File.#OPEN, plain, bits, mode, options);
   }
 
   /** Creates a file for writing, or empties the one that is there: `open(path, 'w')`. */
@@ -91,7 +85,7 @@ export class File implements AsyncDisposable {
 
   /** The descriptor; -1 once closed. It stays this file's: do not close it. */
   get fd(): number {
-    return this.#fd;
+    return this.descriptor.fd;
   }
 
   /**
@@ -105,11 +99,8 @@ export class File implements AsyncDisposable {
   read(buffer: Bytes, position?: Position, options?: OpOptions): Future<number> {
     checkBytes('buffer', buffer);
     const from = checkPosition(position);
-    if (this.#fd === CLOSED) return rejected(closedError('read'));
-    const refused = refusal(options);
-    if (refused !== undefined) return rejected(refused);
-    if (isEmpty(buffer)) return resolved(0);
-    return bound(read(this.#fd, buffer, from).in(this.#ops), options);
+    if (this.#isNothing(buffer)) return resolved(0);
+    return begin(new Transfer(read(this.descriptor, buffer, from), 'short', 'file'), options);
   }
 
   /**
@@ -122,45 +113,55 @@ export class File implements AsyncDisposable {
   write(data: Bytes | string, position?: Position, options?: OpOptions): Future<number> {
     const bytes = toBytes(data);
     const from = checkPosition(position);
-    if (this.#fd === CLOSED) return rejected(closedError('write'));
-    const refused = refusal(options);
-    if (refused !== undefined) return rejected(refused);
-    if (isEmpty(bytes)) return resolved(0);
-    return bound(write(this.#fd, pinned(bytes), from).in(this.#ops), options);
+    if (this.#isNothing(bytes)) return resolved(0);
+    return begin(writing(write(this.descriptor, pinned(bytes), from)), options);
+  }
+
+  /** Whether there is nothing to move. A detached buffer looks empty too: that is a TypeError, not a success. */
+  #isNothing(view: Bytes): boolean {
+    return lengthOf(view) === 0 && asBytes(view).length === 0 && !this.descriptor.closed;
   }
 
   /** What is known about the file. */
   stat(options?: OpOptions): Future<Stats> {
-    if (this.#fd === CLOSED) return rejected(closedError('fstat'));
-    const refused = refusal(options);
-    if (refused !== undefined) return rejected(refused);
-    return bound(fstat(this.#fd).in(this.#ops), options);
+    return this.#submit(fstat(this.descriptor), options);
   }
 
   /** Waits until data and metadata have reached the device (`fsync(2)`). Writes still in flight are not waited for. */
   sync(options?: OpOptions): Future<void> {
-    return this.#sync('fsync', options);
+    return this.#submit(fsync(this.descriptor), options);
   }
 
   /** As `sync`, without the metadata that is not needed to read the data back (`fdatasync(2)`). */
   datasync(options?: OpOptions): Future<void> {
-    return this.#sync('fdatasync', options);
+    return this.#submit(fdatasync(this.descriptor), options);
   }
 
-  #sync(syscall: 'fsync' | 'fdatasync', options: OpOptions | undefined): Future<void> {
-    if (this.#fd === CLOSED) return rejected(closedError(syscall));
-    const refused = refusal(options);
-    if (refused !== undefined) return rejected(refused);
-    return bound(sync(this.#fd, syscall === 'fdatasync').in(this.#ops), options);
+  #submit<T>(op: Op<T>, options: OpOptions | undefined): Future<T> {
+    return begin(new Operation(op), options);
   }
 
   /** Cuts the file to `length` bytes, or extends it with zeros. */
   truncate(length = 0, options?: OpOptions): Future<void> {
     checkInteger('length', length, 0, Number.MAX_SAFE_INTEGER);
-    if (this.#fd === CLOSED) return rejected(closedError('ftruncate'));
-    const refused = refusal(options);
-    if (refused !== undefined) return rejected(refused);
-    return bound(truncate(this.#fd, length, this.#ops), options);
+    return truncate(this.descriptor, length, options);
+  }
+
+  /** Cancels all ops in flight on the file. */
+  cancel(reason?: unknown): void {
+    this.descriptor.cancel(reason);
+  }
+
+  /** Lets ops on this file keep the process alive: the default. */
+  ref(): this {
+    this.descriptor.setRef(true);
+    return this;
+  }
+
+  /** Lets the process end although ops on this file are in flight. */
+  unref(): this {
+    this.descriptor.setRef(false);
+    return this;
   }
 
   /**
@@ -168,19 +169,7 @@ export class File implements AsyncDisposable {
    * with `EBADF`. Closing twice is one closing.
    */
   close(): Future<void> {
-    this.#closing ??= this.#close();
-    return this.#closing;
-  }
-
-  #close(): Future<void> {
-    const fd = this.#fd;
-    this.#fd = CLOSED;
-    if (this.#ops.empty) return close(fd);
-    return flow(async () => {
-      this.#ops.cancelEnding();
-      await new Promise<void>((drained) => this.#ops.whenEmpty(drained));
-      await close(fd);
-    });
+    return this.descriptor.close();
   }
 
   [Symbol.asyncDispose](): Future<void> {
@@ -199,11 +188,6 @@ function checkPosition(position: Position | undefined): number {
   if (typeof position !== 'number') throw invalidType('position', 'of type number or bigint', position);
   checkInteger('position', position, 0, Number.MAX_SAFE_INTEGER);
   return position;
-}
-
-/** Whether there is nothing to move. A detached buffer looks empty too: that is a TypeError, not a success. */
-function isEmpty(view: Bytes): boolean {
-  return lengthOf(view) === 0 && asBytes(view).length === 0;
 }
 
 /** A string's bytes, or the view itself. */

@@ -6,7 +6,7 @@ import { asBytes, invalidType, reactor, scratchOffset } from '@ouro/runtime/driv
 export type PathLike = string | Buffer | URL;
 
 /** Bytes of a slot's scratch that hold a path and its terminator. What lies behind is the op's. */
-export const INLINE_PATH = 256;
+export const INLINE_PATH = 240;
 
 /** Checks a path and turns a URL into a string. */
 export function checkPath(path: unknown, name = 'path'): string | Buffer {

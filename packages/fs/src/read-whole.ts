@@ -1,16 +1,18 @@
 import { constants as limits } from 'node:buffer';
 import { AT_FDCWD, IORING_OP_OPENAT, IORING_OP_READ, MAX_RW_COUNT, O_CLOEXEC } from '@ouro/native/abi';
 import {
-  AbortError,
+  type AbortError,
   addressOf,
   asBytes,
   awaitFast,
   type Bytes,
   type Completion,
+  cancellation,
   Future,
   gaveUp,
   reactor,
   systemError,
+  type TimeoutError,
   UNSTABLE,
 } from '@ouro/runtime/driver';
 import { placePath } from './path.ts';
@@ -213,9 +215,9 @@ export class WholeRead extends Future<Buffer | string> implements Completion {
     this.fulfil(value);
   }
 
-  #aborted(): AbortError {
+  #aborted(): AbortError | TimeoutError {
     const before = this.#full?.reduce((bytes, piece) => bytes + piece.length, 0) ?? 0;
-    return new AbortError(this.#reason, before + this.#filled);
+    return cancellation(this.#reason, before + this.#filled);
   }
 
   #end(error: unknown): void {

@@ -2,6 +2,7 @@ import { constants } from 'node:fs';
 import {
   asBytes,
   type Bytes,
+  begin,
   bound,
   checkBytes,
   close,
@@ -9,6 +10,7 @@ import {
   flow,
   invalidType,
   type OpOptions,
+  pinned,
   reactor,
   refusal,
   rejected,
@@ -18,7 +20,7 @@ import {
 import { toBytes } from './file.ts';
 import { fileMode, type OpenFlags, openFlags } from './flags.ts';
 import { openFd } from './op/open.ts';
-import { pinned, write } from './op/transfer.ts';
+import { write, writing } from './op/transfer.ts';
 import { truncate } from './op/truncate.ts';
 import { checkPath, type PathLike } from './path.ts';
 import { WholeRead } from './read-whole.ts';
@@ -126,12 +128,11 @@ export function writeFile(
     try {
       steps.check();
       // A file stands at its beginning when it is opened; pipes and appending know no positions.
-      if (source.length > 0) await steps.step(write(fd, source, 0));
+      if (source.length > 0) await steps.step(begin(writing(write(fd, source, 0))));
       // No step: all is written, so it can no longer be cancelled. Most files have their length already, which saves
       // the kernel thread that a truncation takes; writing nothing must still change the time of the file.
       const size = inPlace ? reactor().addon.sizeHint(fd) : -1;
-      if (size > source.length || (size === 0 && source.length === 0))
-        await truncate(fd, source.length, null);
+      if (size > source.length || (size === 0 && source.length === 0)) await truncate(fd, source.length);
     } finally {
       await close(fd);
     }

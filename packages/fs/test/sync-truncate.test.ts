@@ -1,9 +1,13 @@
 import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { File } from '@ouro/fs';
-import { InFlight } from '@ouro/runtime/driver';
+import { begin, Descriptor } from '@ouro/runtime/driver';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { truncateInPool } from '../src/op/truncate.ts';
+import { ftruncate, TruncateInPool } from '../src/op/truncate.ts';
+
+const truncateInPool = (fd: number | Descriptor, length: number) =>
+  begin(new TruncateInPool(ftruncate(fd, length)));
+
 import { begun, failure, temporaryDirectory, thrown } from './support.ts';
 
 const dir = temporaryDirectory();
@@ -106,8 +110,8 @@ describe('truncate', () => {
 describe('truncate through the thread pool, for kernels before 6.9,', () => {
   it('cuts and extends the file', async () => {
     const fd = openSync(path, 'r+');
-    expect(await truncateInPool(fd, 4, null)).toBe(undefined);
-    await truncateInPool(fd, 6, null);
+    expect(await truncateInPool(fd, 4)).toBe(undefined);
+    await truncateInPool(fd, 6);
     expect(readFileSync(path, 'utf8')).toBe('0123\0\0');
     closeSync(fd);
   });
@@ -115,26 +119,26 @@ describe('truncate through the thread pool, for kernels before 6.9,', () => {
   it('fails as through the ring', async () => {
     const fd = openSync(path, 'r');
     await using file = await File.open(path, 'r');
-    expect(await failure(truncateInPool(fd, 4, null))).toEqual(await failure(file.truncate(4)));
+    expect(await failure(truncateInPool(fd, 4))).toEqual(await failure(file.truncate(4)));
     closeSync(fd);
   });
 
   it('is waited for before its file is closed', async () => {
     const fd = openSync(path, 'r+');
-    const ops = new InFlight();
+    const file = new Descriptor(fd);
     const order: string[] = [];
-    const truncating = truncateInPool(fd, 4, ops).then(() => order.push('truncated'));
-    expect(ops.empty).toBe(false);
-    await new Promise<void>((drained) => ops.whenEmpty(drained));
+    const truncating = truncateInPool(file, 4).then(() => order.push('truncated'));
+    expect(file.idle).toBe(false);
+    await file.close().then(() => order.push('closed'));
     await truncating;
-    expect(ops.empty).toBe(true);
+    expect(order).toEqual(['truncated', 'closed']);
+    expect(file.idle).toBe(true);
     expect(readFileSync(path, 'utf8')).toBe('0123');
-    closeSync(fd);
   });
 
   it('is not given up by cancel: it cannot be taken back', async () => {
     const fd = openSync(path, 'r+');
-    const truncating = truncateInPool(fd, 4, null);
+    const truncating = truncateInPool(fd, 4);
     truncating.cancel();
     await truncating;
     expect(readFileSync(path, 'utf8')).toBe('0123');

@@ -3,50 +3,298 @@
  * each group with where it is used. The one place for magic numbers.
  */
 
-// Opcodes
-export const IORING_OP_NOP = 0;
-export const IORING_OP_FSYNC = 3;
-export const IORING_OP_TIMEOUT = 11;
-export const IORING_OP_ASYNC_CANCEL = 14;
-export const IORING_OP_ACCEPT = 13;
-export const IORING_OP_CONNECT = 16;
-export const IORING_OP_OPENAT = 18;
-export const IORING_OP_CLOSE = 19;
-export const IORING_OP_STATX = 21;
-export const IORING_OP_READ = 22;
-export const IORING_OP_WRITE = 23;
-export const IORING_OP_SEND = 26;
-export const IORING_OP_RECV = 27;
-export const IORING_OP_SHUTDOWN = 34;
-/** 6.9 */
-export const IORING_OP_FTRUNCATE = 55;
+// Opcodes, each with the kernel that brought it
+export const IORING_OP_NOP = 0; // 5.1
+export const IORING_OP_READV = 1; // 5.1
+export const IORING_OP_WRITEV = 2; // 5.1
+export const IORING_OP_FSYNC = 3; // 5.1
+export const IORING_OP_READ_FIXED = 4; // 5.1
+export const IORING_OP_WRITE_FIXED = 5; // 5.1
+export const IORING_OP_POLL_ADD = 6; // 5.1
+export const IORING_OP_POLL_REMOVE = 7; // 5.1
+export const IORING_OP_SYNC_FILE_RANGE = 8; // 5.2
+export const IORING_OP_SENDMSG = 9; // 5.3
+export const IORING_OP_RECVMSG = 10; // 5.3
+export const IORING_OP_TIMEOUT = 11; // 5.4
+export const IORING_OP_TIMEOUT_REMOVE = 12; // 5.5
+export const IORING_OP_ACCEPT = 13; // 5.5
+export const IORING_OP_ASYNC_CANCEL = 14; // 5.5
+export const IORING_OP_LINK_TIMEOUT = 15; // 5.5
+export const IORING_OP_CONNECT = 16; // 5.5
+export const IORING_OP_FALLOCATE = 17; // 5.6
+export const IORING_OP_OPENAT = 18; // 5.6
+export const IORING_OP_CLOSE = 19; // 5.6
+export const IORING_OP_FILES_UPDATE = 20; // 5.6
+export const IORING_OP_STATX = 21; // 5.6
+export const IORING_OP_READ = 22; // 5.6
+export const IORING_OP_WRITE = 23; // 5.6
+export const IORING_OP_FADVISE = 24; // 5.6
+export const IORING_OP_MADVISE = 25; // 5.6
+export const IORING_OP_SEND = 26; // 5.6
+export const IORING_OP_RECV = 27; // 5.6
+export const IORING_OP_OPENAT2 = 28; // 5.6
+export const IORING_OP_EPOLL_CTL = 29; // 5.6
+export const IORING_OP_SPLICE = 30; // 5.7
+export const IORING_OP_PROVIDE_BUFFERS = 31; // 5.7
+export const IORING_OP_REMOVE_BUFFERS = 32; // 5.7
+export const IORING_OP_TEE = 33; // 5.8
+export const IORING_OP_SHUTDOWN = 34; // 5.11
+export const IORING_OP_RENAMEAT = 35; // 5.11
+export const IORING_OP_UNLINKAT = 36; // 5.11
+export const IORING_OP_MKDIRAT = 37; // 5.15
+export const IORING_OP_SYMLINKAT = 38; // 5.15
+export const IORING_OP_LINKAT = 39; // 5.15
+export const IORING_OP_MSG_RING = 40; // 5.18
+export const IORING_OP_FSETXATTR = 41; // 5.19
+export const IORING_OP_SETXATTR = 42; // 5.19
+export const IORING_OP_FGETXATTR = 43; // 5.19
+export const IORING_OP_GETXATTR = 44; // 5.19
+export const IORING_OP_SOCKET = 45; // 5.19
+export const IORING_OP_URING_CMD = 46; // 5.19
+export const IORING_OP_SEND_ZC = 47; // 6.0
+export const IORING_OP_SENDMSG_ZC = 48; // 6.1
+export const IORING_OP_READ_MULTISHOT = 49; // 6.7
+export const IORING_OP_WAITID = 50; // 6.7
+export const IORING_OP_FUTEX_WAIT = 51; // 6.7
+export const IORING_OP_FUTEX_WAKE = 52; // 6.7
+export const IORING_OP_FUTEX_WAITV = 53; // 6.7
+export const IORING_OP_FIXED_FD_INSTALL = 54; // 6.8
+export const IORING_OP_FTRUNCATE = 55; // 6.9
+export const IORING_OP_BIND = 56; // 6.11
+export const IORING_OP_LISTEN = 57; // 6.11
+export const IORING_OP_RECV_ZC = 58; // 6.15
+export const IORING_OP_EPOLL_WAIT = 59; // 6.15
+export const IORING_OP_READV_FIXED = 60; // 6.15
+export const IORING_OP_WRITEV_FIXED = 61; // 6.15
+export const IORING_OP_PIPE = 62; // 6.16
+
+/** Names of the opcodes, by number. */
+export const OPCODE_NAMES: readonly string[] = [
+  'NOP',
+  'READV',
+  'WRITEV',
+  'FSYNC',
+  'READ_FIXED',
+  'WRITE_FIXED',
+  'POLL_ADD',
+  'POLL_REMOVE',
+  'SYNC_FILE_RANGE',
+  'SENDMSG',
+  'RECVMSG',
+  'TIMEOUT',
+  'TIMEOUT_REMOVE',
+  'ACCEPT',
+  'ASYNC_CANCEL',
+  'LINK_TIMEOUT',
+  'CONNECT',
+  'FALLOCATE',
+  'OPENAT',
+  'CLOSE',
+  'FILES_UPDATE',
+  'STATX',
+  'READ',
+  'WRITE',
+  'FADVISE',
+  'MADVISE',
+  'SEND',
+  'RECV',
+  'OPENAT2',
+  'EPOLL_CTL',
+  'SPLICE',
+  'PROVIDE_BUFFERS',
+  'REMOVE_BUFFERS',
+  'TEE',
+  'SHUTDOWN',
+  'RENAMEAT',
+  'UNLINKAT',
+  'MKDIRAT',
+  'SYMLINKAT',
+  'LINKAT',
+  'MSG_RING',
+  'FSETXATTR',
+  'SETXATTR',
+  'FGETXATTR',
+  'GETXATTR',
+  'SOCKET',
+  'URING_CMD',
+  'SEND_ZC',
+  'SENDMSG_ZC',
+  'READ_MULTISHOT',
+  'WAITID',
+  'FUTEX_WAIT',
+  'FUTEX_WAKE',
+  'FUTEX_WAITV',
+  'FIXED_FD_INSTALL',
+  'FTRUNCATE',
+  'BIND',
+  'LISTEN',
+  'RECV_ZC',
+  'EPOLL_WAIT',
+  'READV_FIXED',
+  'WRITEV_FIXED',
+  'PIPE',
+];
+
+/** The kernel that brought each opcode, by number. */
+export const OPCODE_SINCE: readonly string[] = [
+  '5.1',
+  '5.1',
+  '5.1',
+  '5.1',
+  '5.1',
+  '5.1',
+  '5.1',
+  '5.1',
+  '5.2',
+  '5.3',
+  '5.3',
+  '5.4',
+  '5.5',
+  '5.5',
+  '5.5',
+  '5.5',
+  '5.5',
+  '5.6',
+  '5.6',
+  '5.6',
+  '5.6',
+  '5.6',
+  '5.6',
+  '5.6',
+  '5.6',
+  '5.6',
+  '5.6',
+  '5.6',
+  '5.6',
+  '5.6',
+  '5.7',
+  '5.7',
+  '5.7',
+  '5.8',
+  '5.11',
+  '5.11',
+  '5.11',
+  '5.15',
+  '5.15',
+  '5.15',
+  '5.18',
+  '5.19',
+  '5.19',
+  '5.19',
+  '5.19',
+  '5.19',
+  '5.19',
+  '6.0',
+  '6.1',
+  '6.7',
+  '6.7',
+  '6.7',
+  '6.7',
+  '6.7',
+  '6.8',
+  '6.9',
+  '6.11',
+  '6.11',
+  '6.15',
+  '6.15',
+  '6.15',
+  '6.15',
+  '6.16',
+];
+
+// io_uring_params.flags
+export const IORING_SETUP_IOPOLL = 0x1;
+export const IORING_SETUP_SQPOLL = 0x2;
 
 // sqe.flags
+export const IOSQE_FIXED_FILE = 0x01;
+export const IOSQE_IO_DRAIN = 0x02;
+export const IOSQE_IO_LINK = 0x04;
+export const IOSQE_IO_HARDLINK = 0x08;
 export const IOSQE_ASYNC = 0x10;
 export const IOSQE_BUFFER_SELECT = 0x20;
+export const IOSQE_CQE_SKIP_SUCCESS = 0x40; // 5.17
 
-// sqe.ioprio of ACCEPT and RECV
+// sqe.ioprio of ACCEPT, RECV(MSG), SEND(MSG)(_ZC)
 export const IORING_ACCEPT_MULTISHOT = 0x1;
+export const IORING_ACCEPT_DONTWAIT = 0x2; // 6.10
+export const IORING_ACCEPT_POLL_FIRST = 0x4; // 6.10
+export const IORING_RECVSEND_POLL_FIRST = 0x1; // 5.19
 export const IORING_RECV_MULTISHOT = 0x2;
+export const IORING_RECVSEND_FIXED_BUF = 0x4; // 6.0
+export const IORING_SEND_ZC_REPORT_USAGE = 0x8; // 6.2
+export const IORING_RECVSEND_BUNDLE = 0x10; // 6.10
 
 // sqe.fsync_flags
 export const IORING_FSYNC_DATASYNC = 0x1;
 
 // sqe.timeout_flags
+export const IORING_TIMEOUT_ABS = 0x1;
+export const IORING_TIMEOUT_UPDATE = 0x2; // 5.11
+export const IORING_TIMEOUT_BOOTTIME = 0x4; // 5.15
+export const IORING_TIMEOUT_REALTIME = 0x8; // 5.15
+export const IORING_LINK_TIMEOUT_UPDATE = 0x10; // 5.15
+export const IORING_TIMEOUT_ETIME_SUCCESS = 0x20; // 5.16
+export const IORING_TIMEOUT_MULTISHOT = 0x40; // 6.4
+
+// sqe.len of POLL_ADD and POLL_REMOVE
+export const IORING_POLL_ADD_MULTI = 0x1; // 5.13
+export const IORING_POLL_UPDATE_EVENTS = 0x2;
+export const IORING_POLL_UPDATE_USER_DATA = 0x4;
+export const IORING_POLL_ADD_LEVEL = 0x8; // 6.0
+
+// sqe.cancel_flags
+export const IORING_ASYNC_CANCEL_ALL = 0x1; // 5.19
+export const IORING_ASYNC_CANCEL_FD = 0x2; // 5.19
+export const IORING_ASYNC_CANCEL_ANY = 0x4; // 5.19
+export const IORING_ASYNC_CANCEL_FD_FIXED = 0x8; // 6.0
+export const IORING_ASYNC_CANCEL_USERDATA = 0x10; // 6.6
+export const IORING_ASYNC_CANCEL_OP = 0x20; // 6.6
+
+// sqe.nop_flags
+export const IORING_NOP_INJECT_RESULT = 0x1; // 6.10
+
+// sqe.file_index of ops that make descriptors: the kernel chooses the place in the table
+export const IORING_FILE_INDEX_ALLOC = 0xffff_ffff; // 6.0
+
+// sqe.addr and msg_ring_flags of MSG_RING
+export const IORING_MSG_DATA = 0;
+export const IORING_MSG_SEND_FD = 1; // 6.0
+export const IORING_MSG_RING_CQE_SKIP = 0x1;
+export const IORING_MSG_RING_FLAGS_PASS = 0x2; // 6.3
+
+// sqe.cmd_op of URING_CMD on a socket, 6.7
+export const SOCKET_URING_OP_SIOCINQ = 0;
+export const SOCKET_URING_OP_SIOCOUTQ = 1;
+export const SOCKET_URING_OP_GETSOCKOPT = 2;
+export const SOCKET_URING_OP_SETSOCKOPT = 3;
 
 // cqe.flags
 export const IORING_CQE_F_BUFFER = 0x1;
 export const IORING_CQE_F_MORE = 0x2;
+export const IORING_CQE_F_SOCK_NONEMPTY = 0x4;
+/** The second completion of a zero-copy send: the kernel has let go of the buffer. */
+export const IORING_CQE_F_NOTIF = 0x8;
 /** 6.12: the buffer will be used again, for what comes next. */
 export const IORING_CQE_F_BUF_MORE = 0x10;
 export const IORING_CQE_BUFFER_SHIFT = 16;
 
 // io_uring_register
+export const IORING_REGISTER_FILES_UPDATE = 6;
+export const IORING_REGISTER_FILES2 = 13;
+export const IORING_REGISTER_BUFFERS2 = 15;
+export const IORING_REGISTER_BUFFERS_UPDATE = 16;
+export const IORING_REGISTER_IOWQ_MAX_WORKERS = 19;
 export const IORING_REGISTER_PBUF_RING = 22;
+export const IORING_UNREGISTER_PBUF_RING = 23;
+export const IORING_REGISTER_FILE_ALLOC_RANGE = 25;
+/** Flag of REGISTER_FILES2 and REGISTER_BUFFERS2: an empty table. */
+export const IORING_RSRC_REGISTER_SPARSE = 0x1; // 5.19
 /** 6.12: flag of IORING_REGISTER_PBUF_RING. */
 export const IOU_PBUF_RING_INC = 2;
 
 // io_uring_params.features
+export const IORING_FEAT_RECVSEND_BUNDLE = 0x4000; // 6.10
 /** 6.12 */
 export const IORING_FEAT_MIN_TIMEOUT = 0x8000;
 
@@ -61,9 +309,12 @@ export const STATX_BASIC_STATS = 0x07ff;
 export const STATX_BTIME = 0x0800;
 
 // socket(2) and friends
+export const AF_UNIX = 1;
 export const AF_INET = 2;
 export const AF_INET6 = 10;
 export const SOCK_STREAM = 1;
+export const SOCK_DGRAM = 2;
+export const SOCK_NONBLOCK = 0o4000;
 export const SOCK_CLOEXEC = 0o2000000;
 export const SOL_SOCKET = 1;
 export const SO_REUSEADDR = 2;
@@ -81,15 +332,26 @@ export const SHUT_RDWR = 2;
 /** The most that one read(2) or write(2) moves: INT_MAX rounded down to a page. */
 export const MAX_RW_COUNT = 0x7fff_f000;
 
-// errno values that ouro decides by; the rest are only named in errors
-export const EINTR = 4;
-export const EBADF = 9;
-export const EAGAIN = 11;
-export const ENOMEM = 12;
-export const ENFILE = 23;
-export const EMFILE = 24;
-export const ETIME = 62;
-export const ENOBUFS = 105;
-export const ECONNABORTED = 103;
-export const ENOTCONN = 107;
-export const ECANCELED = 125;
+// Errno values that ouro decides by, negative as the kernel gives them; the rest are only named in errors
+export const ENOENT = -2;
+export const EINTR = -4;
+export const EIO = -5;
+export const ENXIO = -6;
+export const EBADF = -9;
+export const EAGAIN = -11;
+export const ENOMEM = -12;
+export const EINVAL = -22;
+export const ENFILE = -23;
+export const EMFILE = -24;
+export const EPIPE = -32;
+export const ETIME = -62;
+export const EPROTO = -71;
+export const EOPNOTSUPP = -95;
+export const EADDRINUSE = -98;
+export const EADDRNOTAVAIL = -99;
+export const ECONNABORTED = -103;
+export const ENOBUFS = -105;
+export const ENOTCONN = -107;
+export const ETIMEDOUT = -110;
+export const EALREADY = -114;
+export const ECANCELED = -125;

@@ -1,6 +1,27 @@
-import { IORING_ACCEPT_MULTISHOT, IORING_CQE_F_MORE, IORING_OP_ACCEPT, SOCK_CLOEXEC } from '@ouro/native/abi';
+import {
+  EAGAIN,
+  ECANCELED,
+  ECONNABORTED,
+  EINTR,
+  EMFILE,
+  ENFILE,
+  ENOBUFS,
+  ENOMEM,
+  EPROTO,
+  IORING_ACCEPT_MULTISHOT,
+  IORING_CQE_F_MORE,
+  IORING_OP_ACCEPT,
+  SOCK_CLOEXEC,
+} from '@ouro/native/abi';
 import { sleep } from '@ouro/runtime';
-import { AbortError, awaitFast, type Completion, Deferred, type Future, reactor } from '@ouro/runtime/driver';
+import {
+  awaitFast,
+  type Completion,
+  cancellation,
+  Deferred,
+  type Future,
+  reactor,
+} from '@ouro/runtime/driver';
 import { socketError } from './errors.ts';
 
 const HEAD = IORING_OP_ACCEPT | (IORING_ACCEPT_MULTISHOT << 16);
@@ -11,16 +32,6 @@ const LOW_WATER = 32;
 
 /** How long to wait after the kernel had no descriptor or memory to give, in milliseconds. */
 const PAUSE_MS = 50;
-
-const EINTR = -4;
-const EAGAIN = -11;
-const ENOMEM = -12;
-const ENFILE = -23;
-const EMFILE = -24;
-const EPROTO = -71;
-const ECONNABORTED = -103;
-const ENOBUFS = -105;
-const ECANCELED = -125;
 
 /** Errors of one connection that is gone already, or of nothing at all: accept goes on (accept(2)). */
 const PASSING = new Set([EINTR, EAGAIN, EPROTO, ECONNABORTED]);
@@ -37,7 +48,7 @@ class Waiter extends Deferred<number | null> {
   }
 
   override cancel(reason?: unknown): void {
-    if (this.#acceptor.forget(this)) this.reject(new AbortError(reason));
+    if (this.#acceptor.forget(this)) this.reject(cancellation(reason));
   }
 }
 awaitFast(Waiter);

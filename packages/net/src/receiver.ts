@@ -1,17 +1,19 @@
 import {
+  ECANCELED,
+  ENOBUFS,
   IORING_CQE_F_MORE,
   IORING_OP_RECV,
   IORING_RECV_MULTISHOT,
   IOSQE_BUFFER_SELECT,
 } from '@ouro/native/abi';
 import {
-  AbortError,
   asBytes,
   awaitFast,
   type BatchEnd,
   BufferRing,
   type Bytes,
   type Completion,
+  cancellation,
   Deferred,
   type Future,
   reactor,
@@ -21,9 +23,6 @@ import {
 } from '@ouro/runtime/driver';
 import { allocateChunk, copy, MOST_CHUNK } from './chunk.ts';
 import { busyError, socketError } from './errors.ts';
-
-const ECANCELED = -125;
-const ENOBUFS = -105;
 
 const HEAD = IORING_OP_RECV | (IOSQE_BUFFER_SELECT << 8) | (IORING_RECV_MULTISHOT << 16);
 
@@ -44,7 +43,7 @@ class Waiter<T> extends Deferred<T> {
   }
 
   override cancel(reason?: unknown): void {
-    if (this.#receiver.forget(this)) this.reject(new AbortError(reason));
+    if (this.#receiver.forget(this)) this.reject(cancellation(reason));
   }
 }
 awaitFast(Waiter);

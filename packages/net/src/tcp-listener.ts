@@ -1,5 +1,8 @@
 import {
   AF_INET6,
+  EADDRINUSE,
+  EADDRNOTAVAIL,
+  ECANCELED,
   IPPROTO_IPV6,
   IPPROTO_TCP,
   IPV6_V6ONLY,
@@ -10,9 +13,8 @@ import {
   TCP_NODELAY,
 } from '@ouro/native/abi';
 import {
-  bound,
-  close,
   closedError,
+  Descriptor,
   type Future,
   flow,
   invalidType,
@@ -50,22 +52,17 @@ export interface BindOptions extends OpOptions {
   readonly noDelay?: boolean | undefined;
 }
 
-const CLOSED = -1;
-const EADDRINUSE = -98;
-const EADDRNOTAVAIL = -99;
-const ECANCELED = -125;
-
 /** A listening socket: an async iterable of connections. */
 export class TcpListener implements AsyncDisposable, AsyncIterable<TcpStream> {
   readonly #acceptor: Acceptor;
-  #fd: number;
-  #closing: Future<void> | undefined;
+  /** @internal What ops refer to. */
+  readonly descriptor: Descriptor;
 
   /** Where it listens, the port chosen by the kernel included. */
   readonly address: SocketAddress;
 
   private constructor(fd: number, address: SocketAddress) {
-    this.#fd = fd;
+    this.descriptor = new Descriptor(fd);
     this.address = address;
     this.#acceptor = new Acceptor(fd);
   }
@@ -123,7 +120,7 @@ export class TcpListener implements AsyncDisposable, AsyncIterable<TcpStream> {
 
   /** The descriptor; -1 once closed. It stays this listener's: do not close it. */
   get fd(): number {
-    return this.#fd;
+    return this.descriptor.fd;
   }
 
   /**
@@ -133,27 +130,23 @@ export class TcpListener implements AsyncDisposable, AsyncIterable<TcpStream> {
    * @throws `ECANCELED` when the listener is closed meanwhile, `EBADF` if it was before
    */
   accept(options?: OpOptions): Future<TcpStream> {
-    if (this.#fd === CLOSED) return rejected(closedError('accept'));
+    if (this.descriptor.closed) return rejected(closedError('accept'));
     const refused = refusal(options);
     if (refused !== undefined) return rejected(refused);
-    const next = this.#acceptor.next();
-    return bound(
-      flow(async (steps) => {
-        const fd = await steps.step(next);
-        if (fd === null) throw socketError(ECANCELED, 'accept');
-        return new TcpStream(fd);
-      }),
-      options,
-    );
+    return flow(async (steps) => {
+      const fd = await steps.step(this.#acceptor.next());
+      if (fd === null) throw socketError(ECANCELED, 'accept');
+      return new TcpStream(fd);
+    }, options);
   }
 
   /** Connections until the listener is closed. Leaving the loop early leaves it listening, and accepting no more for now. */
   [Symbol.asyncIterator](): AsyncIterator<TcpStream, undefined> {
-    const begun = this.#fd !== CLOSED;
+    const begun = !this.descriptor.closed;
     return {
       next: async (): Promise<IteratorResult<TcpStream, undefined>> => {
         if (!begun) throw closedError('accept');
-        const fd = this.#fd === CLOSED ? null : await this.#acceptor.next();
+        const fd = this.descriptor.closed ? null : await this.#acceptor.next();
         return fd === null ? { done: true, value: undefined } : { done: false, value: new TcpStream(fd) };
       },
       return: async (): Promise<IteratorResult<TcpStream, undefined>> => {
@@ -177,17 +170,7 @@ export class TcpListener implements AsyncDisposable, AsyncIterable<TcpStream> {
 
   /** Stops listening; loops over the listener end. Connections already taken go on. Closing twice is one closing. */
   close(): Future<void> {
-    this.#closing ??= this.#close();
-    return this.#closing;
-  }
-
-  #close(): Future<void> {
-    const fd = this.#fd;
-    this.#fd = CLOSED;
-    return flow(async () => {
-      await new Promise<void>((stopped) => this.#acceptor.close(stopped));
-      await close(fd);
-    });
+    return this.descriptor.close(() => new Promise<void>((stopped) => this.#acceptor.close(stopped)));
   }
 
   [Symbol.asyncDispose](): Future<void> {

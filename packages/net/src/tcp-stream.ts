@@ -1,5 +1,7 @@
 import {
   AF_INET6,
+  ECANCELED,
+  EPIPE,
   IPPROTO_TCP,
   SHUT_RD,
   SHUT_RDWR,
@@ -8,18 +10,20 @@ import {
   TCP_NODELAY,
 } from '@ouro/native/abi';
 import {
-  AbortError,
   addressOf,
+  asBytes,
   type Bytes,
+  begin,
   bound,
   checkBytes,
   close,
   closedError,
+  Descriptor,
   type Future,
   flow,
-  InFlight,
   invalidType,
   lengthOf,
+  Operation,
   type OpOptions,
   reactor,
   refusal,
@@ -27,7 +31,7 @@ import {
   resolved,
   type Steps,
   type SystemError,
-  type Transfer,
+  Transfer,
   UNSTABLE,
 } from '@ouro/runtime/driver';
 import { checkHost, checkPort, type Endpoint, resolve, type SocketAddress } from './address.ts';
@@ -48,10 +52,6 @@ export interface ConnectOptions extends OpOptions {
   readonly noDelay?: boolean | undefined;
 }
 
-const CLOSED = -1;
-const EPIPE = -32;
-const ECANCELED = -125;
-
 /** Which direction of a connection. */
 export type Direction = 'read' | 'write' | 'both';
 const WAYS: Readonly<Record<Direction, number>> = { read: SHUT_RD, write: SHUT_WR, both: SHUT_RDWR };
@@ -62,19 +62,17 @@ const WAYS: Readonly<Record<Direction, number>> = { read: SHUT_RD, write: SHUT_W
  * A buffer that is handed in belongs to the op until its future has settled: do not change or read it before.
  */
 export class TcpStream implements AsyncDisposable, AsyncIterable<Buffer> {
-  readonly #ops: InFlight = new InFlight();
+  /** @internal What ops, chains and batches refer to. */
+  readonly descriptor: Descriptor;
   readonly #sends: SendQueue = new SendQueue();
-  #fd: number;
   #receiver: Receiver | null = null;
   #reading: Transfer | null = null;
-  #closing: Future<void> | undefined;
-  #refed = true;
   #local: SocketAddress | undefined;
   #remote: SocketAddress | undefined;
 
   /** @internal Takes the descriptor of a connected socket over. */
   constructor(fd: number, remote?: SocketAddress) {
-    this.#fd = fd;
+    this.descriptor = new Descriptor(fd);
     this.#remote = remote;
   }
 
@@ -109,7 +107,7 @@ export class TcpStream implements AsyncDisposable, AsyncIterable<Buffer> {
 
   /** The descriptor; -1 once closed. It stays this stream's: do not close it. */
   get fd(): number {
-    return this.#fd;
+    return this.descriptor.fd;
   }
 
   /** Our end; undefined if the stream was closed before anybody asked. */
@@ -125,8 +123,8 @@ export class TcpStream implements AsyncDisposable, AsyncIterable<Buffer> {
   }
 
   #name(call: 'getsockname' | 'getpeername'): SocketAddress | undefined {
-    if (this.#fd === CLOSED) return undefined;
-    const name = reactor().addon[call](this.#fd);
+    if (this.descriptor.closed) return undefined;
+    const name = reactor().addon[call](this.descriptor.fd);
     return typeof name === 'number' ? undefined : name;
   }
 
@@ -140,7 +138,7 @@ export class TcpStream implements AsyncDisposable, AsyncIterable<Buffer> {
    */
   read(buffer: Bytes, options?: OpOptions): Future<number> {
     checkBytes('buffer', buffer);
-    if (this.#fd === CLOSED) return rejected(closedError('read'));
+    if (this.descriptor.closed) return rejected(closedError('read'));
     const refused = refusal(options);
     if (refused !== undefined) return rejected(refused);
     const address = addressOf(buffer);
@@ -148,10 +146,8 @@ export class TcpStream implements AsyncDisposable, AsyncIterable<Buffer> {
     if (this.#reading?.inFlight === true) return rejected(busyError());
     // Memory that scripts can take away is only written to when the bytes are there: so none are lost with it.
     if (this.#receiver?.active || address === UNSTABLE) return bound(this.#receive().read(buffer), options);
-    const op = recv(this.#fd, buffer, address).in(this.#ops);
-    if (!this.#refed) op.setRef(false);
-    this.#reading = op;
-    return bound(op, options);
+    this.#reading = begin(new Transfer(recv(this.descriptor, buffer, address), 'short', 'socket'), options);
+    return this.#reading;
   }
 
   /**
@@ -176,15 +172,12 @@ export class TcpStream implements AsyncDisposable, AsyncIterable<Buffer> {
   #send(data: Bytes | string, options: OpOptions | undefined, make: typeof Send.whole): Future<number> {
     const bytes = typeof data === 'string' ? Buffer.from(data) : data;
     checkBytes('data', bytes);
-    if (this.#fd === CLOSED) return rejected(closedError('write'));
-    const refused = refusal(options);
-    if (refused !== undefined) return rejected(refused);
-    if (this.#sends.ended) return rejected(socketError(EPIPE, 'write'));
-    const send = make(this.#sends, this.#fd, bytes).in(this.#ops);
-    if (!this.#refed) send.setRef(false);
-    if (send.length === 0) send.nothing();
-    else this.#sends.add(send);
-    return bound(send, options);
+    asBytes(bytes); // throws if detached
+    const { descriptor } = this;
+    if (!descriptor.closed && this.#sends.ended) {
+      return rejected(refusal(options) ?? socketError(EPIPE, 'write'));
+    }
+    return begin(make(this.#sends, descriptor, bytes), options);
   }
 
   /**
@@ -194,12 +187,12 @@ export class TcpStream implements AsyncDisposable, AsyncIterable<Buffer> {
    * Leaving the loop early leaves the stream open, with nothing lost: `read` or another loop goes on there.
    */
   [Symbol.asyncIterator](): AsyncIterator<Buffer, undefined> {
-    const fd = this.#fd;
+    const begun = !this.descriptor.closed;
     let left = false;
     return {
       next: (): Promise<IteratorResult<Buffer, undefined>> => {
-        if (fd === CLOSED) return rejected(closedError('read'));
-        if (this.#fd === CLOSED || left) return resolved({ done: true, value: undefined });
+        if (!begun) return rejected(closedError('read'));
+        if (this.descriptor.closed || left) return resolved({ done: true, value: undefined });
         if (this.#reading?.inFlight === true) return rejected(busyError());
         try {
           return this.#receive().next();
@@ -217,7 +210,7 @@ export class TcpStream implements AsyncDisposable, AsyncIterable<Buffer> {
   }
 
   #receive(): Receiver {
-    this.#receiver ??= new Receiver(this.#fd, this.#refed);
+    this.#receiver ??= new Receiver(this.descriptor.fd, this.descriptor.refed);
     return this.#receiver;
   }
 
@@ -233,31 +226,39 @@ export class TcpStream implements AsyncDisposable, AsyncIterable<Buffer> {
    *
    * @throws `ENOTCONN` with `syscall: 'shutdown'` if the connection is gone already
    */
-  shutdown(how: Direction = 'write'): Future<void> {
+  shutdown(how: Direction = 'write', options?: OpOptions): Future<void> {
     if (!Object.hasOwn(WAYS, how)) throw invalidType('how', "'read', 'write' or 'both'", how);
-    if (this.#fd === CLOSED) return rejected(closedError('shutdown'));
-    if (how === 'read') return shutdown(this.#fd, SHUT_RD).in(this.#ops);
+    const { descriptor } = this;
+    if (descriptor.closed) return rejected(closedError('shutdown'));
+    if (how === 'read') return begin(new Operation(shutdown(descriptor, SHUT_RD)), options);
+    const refused = refusal(options);
+    if (refused !== undefined) return rejected(refused);
     this.#sends.end();
     return flow(async (steps) => {
       try {
         const sent = new Wait<void>();
         this.#sends.whenIdle(() => sent.resolve());
         await steps.step(sent);
-        if (this.#fd === CLOSED) throw socketError(ECANCELED, 'shutdown');
-        await steps.step(shutdown(this.#fd, WAYS[how]).in(this.#ops));
+        if (descriptor.closed) throw socketError(ECANCELED, 'shutdown');
+        await steps.step(begin(new Operation(shutdown(descriptor, WAYS[how]))));
       } catch (error) {
-        if (error instanceof AbortError) this.#sends.reopen();
+        if (steps.cancelled) this.#sends.reopen();
         throw error;
       }
-    });
+    }, options);
   }
 
   /** Sends small writes at once (`TCP_NODELAY`), or lets the kernel gather them. */
   setNoDelay(noDelay = true): this {
-    if (this.#fd === CLOSED) throw closedError('setsockopt');
-    const result = reactor().addon.setsockopt(this.#fd, IPPROTO_TCP, TCP_NODELAY, noDelay ? 1 : 0);
+    if (this.descriptor.closed) throw closedError('setsockopt');
+    const result = reactor().addon.setsockopt(this.descriptor.fd, IPPROTO_TCP, TCP_NODELAY, noDelay ? 1 : 0);
     if (result < 0) throw socketError(result, 'setsockopt');
     return this;
+  }
+
+  /** Cancels all reads and writes in flight; the stream stays open, and a loop over it goes on. */
+  cancel(reason?: unknown): void {
+    this.descriptor.cancel(reason);
   }
 
   /** Lets ops of this stream keep the process alive: the default. */
@@ -271,8 +272,7 @@ export class TcpStream implements AsyncDisposable, AsyncIterable<Buffer> {
   }
 
   #setRef(refed: boolean): this {
-    this.#refed = refed;
-    this.#ops.setRef(refed);
+    this.descriptor.setRef(refed);
     this.#receiver?.setRef(refed);
     return this;
   }
@@ -283,25 +283,14 @@ export class TcpStream implements AsyncDisposable, AsyncIterable<Buffer> {
    * still sent. Closing twice is one closing.
    */
   close(): Future<void> {
-    this.#closing ??= this.#close();
-    return this.#closing;
-  }
-
-  #close(): Future<void> {
-    const fd = this.#fd;
-    this.#fd = CLOSED;
+    const { descriptor } = this;
     const receiver = this.#receiver;
-    if (this.#ops.empty && (receiver === null || receiver.idle)) {
+    this.#sends.clear();
+    if (receiver === null || receiver.idle) {
       receiver?.close(() => {});
-      return close(fd);
+      return descriptor.close();
     }
-    return flow(async () => {
-      this.#sends.clear();
-      this.#ops.cancelEnding();
-      if (receiver !== null) await new Promise<void>((stopped) => receiver.close(stopped));
-      await new Promise<void>((drained) => this.#ops.whenEmpty(drained));
-      await close(fd);
-    });
+    return descriptor.close(() => new Promise<void>((stopped) => receiver.close(stopped)));
   }
 
   [Symbol.asyncDispose](): Future<void> {
@@ -315,7 +304,7 @@ async function connectTo(steps: Steps, to: Endpoint, noDelay: boolean): Promise<
   if (fd < 0) throw connectError(fd, to.address, to.port);
   try {
     if (noDelay) addon.setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-    await steps.step(connect(fd, to));
+    await steps.step(begin(new Operation(connect(fd, to))));
   } catch (error) {
     await close(fd);
     throw error;

@@ -1,4 +1,4 @@
-import { AbortError, awaitFast, Deferred } from '@ouro/runtime/driver';
+import { awaitFast, cancellation, Deferred } from '@ouro/runtime/driver';
 
 /**
  * A wait for something that goes on by itself, such as a look-up in Node's thread pool: cancelling it only means that
@@ -6,7 +6,7 @@ import { AbortError, awaitFast, Deferred } from '@ouro/runtime/driver';
  */
 export class Wait<T> extends Deferred<T> {
   override cancel(reason?: unknown): void {
-    this.reject(new AbortError(reason));
+    this.reject(cancellation(reason));
   }
 }
 awaitFast(Wait);

@@ -1,4 +1,5 @@
 import {
+  EINVAL,
   IORING_CQE_BUFFER_SHIFT,
   IORING_CQE_F_BUF_MORE,
   IORING_CQE_F_BUFFER,
@@ -14,7 +15,6 @@ const TWO_32 = 4_294_967_296;
 const ENTRY_BYTES = 16;
 const TAIL_AT = 14;
 const CACHE_LINE = 64;
-const EINVAL = -22;
 
 /**
  * A ring of provided buffers (5.19, `IORING_REGISTER_PBUF_RING`): the kernel takes a buffer only when data has

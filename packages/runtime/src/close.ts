@@ -1,15 +1,9 @@
 import { IORING_OP_CLOSE } from '@ouro/native/abi';
 import { awaitFast, type Future } from './future.ts';
-import { Operation, type OpKind, submit } from './operation.ts';
-import { reactor } from './reactor.ts';
+import { nothing, Op, opKind } from './op.ts';
+import { begin, Operation } from './operation.ts';
 
-const CLOSE: OpKind<void> = {
-  syscall: 'close',
-  resultIsFd: false,
-  decode: () => undefined,
-  error: null,
-  endsWithHandle: false,
-};
+const CLOSE = opKind<void>('close', { decode: nothing });
 
 /** Cannot be cancelled: the descriptor is nobody's any more. */
 class Close extends Operation<void> {
@@ -23,9 +17,20 @@ awaitFast(Close);
  * @remarks `close(2)`; the descriptor is gone even where this fails (EIO, EINTR), so it must not be tried again.
  */
 export function close(fd: number): Future<void> {
-  const r = reactor();
-  const op = new Close(CLOSE, null, null);
-  const slot = r.take(op);
-  r.closes(slot);
-  return submit(op, slot, IORING_OP_CLOSE, fd, 0, 0, 0);
+  const op = new Op(CLOSE, IORING_OP_CLOSE);
+  op.fd = fd;
+  return begin(new Close(op));
+}
+
+/** Empties a place in the table of direct descriptors (5.15), after every SQE that is already queued. */
+export function closeDirect(index: number): Future<void> {
+  return begin(new Close(closeDirectOp(index)));
+}
+
+/** The same as an op, for chains. */
+export function closeDirectOp(index: number): Op<void> {
+  const op = new Op(CLOSE, IORING_OP_CLOSE);
+  op.fd = 0;
+  op.file = index + 1;
+  return op;
 }

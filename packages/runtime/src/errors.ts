@@ -1,4 +1,5 @@
 import { getSystemErrorMap } from 'node:util';
+import { EBADF, ETIMEDOUT } from '@ouro/native/abi';
 
 /** What an error of a system call says beside its code. */
 export interface ErrorDetail {
@@ -55,9 +56,34 @@ export class AbortError extends Error {
   }
 }
 
+/** The reason of a cancellation that a deadline brings about. */
+export class Expired {
+  readonly ms: number;
+
+  constructor(ms: number) {
+    this.ms = ms;
+  }
+}
+
+/** What rejects when something made of several ops runs out of time: `code: 'ETIMEDOUT'`. */
+export interface TimeoutError extends Error {
+  readonly code: 'ETIMEDOUT';
+  readonly errno: number;
+  /** Bytes that had moved before, for ops that move bytes. */
+  readonly bytesTransferred?: number;
+}
+
+/** The error of a cancellation for `reason`: a deadline's is `ETIMEDOUT`, any other an `AbortError`. */
+export function cancellation(reason: unknown, bytesTransferred = 0): AbortError | TimeoutError {
+  if (!(reason instanceof Expired)) return new AbortError(reason, bytesTransferred);
+  const error = new Error(`ETIMEDOUT: the operation timed out after ${reason.ms} ms`);
+  const code = 'ETIMEDOUT' as const;
+  return Object.assign(error, { code, errno: ETIMEDOUT }, bytesTransferred === 0 ? {} : { bytesTransferred });
+}
+
 /** The use of something closed: `EBADF`, as Node's FileHandle says it. */
 export function closedError(syscall: string): SystemError {
-  return systemError(-9, syscall);
+  return systemError(EBADF, syscall);
 }
 
 /** A `TypeError` shaped like Node's `ERR_INVALID_ARG_TYPE`. */

@@ -1,4 +1,4 @@
-import { AbortError, invalidType } from './errors.ts';
+import { type AbortError, cancellation, type TimeoutError } from './errors.ts';
 
 // A method's type, so that a Future<string> still is a Future<unknown>.
 type Resolve<T> = { resolve(value: T | PromiseLike<T>): void }['resolve'];
@@ -85,43 +85,21 @@ export function rejected<T = never>(error: unknown): Future<T> {
   return future;
 }
 
-/** What every method that does I/O takes. */
-export interface OpOptions {
-  /** Cancels the op when it aborts; the op then rejects with an `AbortError` whose `cause` is the signal's reason. */
-  readonly signal?: AbortSignal | undefined;
-}
-
-/** Checks `options.signal`. */
-export function checkSignal(signal: unknown): asserts signal is AbortSignal | undefined {
-  if (signal !== undefined && !(signal instanceof AbortSignal)) {
-    throw invalidType('options.signal', 'an instance of AbortSignal', signal);
-  }
-}
-
-/** Cancels `future` when `signal` aborts, until the future settles. */
-export function follow(future: Future<unknown>, signal: AbortSignal): void {
-  if (signal.aborted) {
-    future.cancel(signal.reason);
-    return;
-  }
-  const onAbort = (): void => future.cancel(signal.reason);
-  signal.addEventListener('abort', onAbort, { once: true });
-  const forget = (): void => signal.removeEventListener('abort', onAbort);
-  future.then(forget, forget);
-}
-
 /** What a flow's function gets: a place to hand over each future it waits for. */
 export interface Steps {
   /** Makes `future` the one that is cancelled with the flow: at once, if the flow has been cancelled before. */
   step<S>(future: Future<S>): Future<S>;
   /** Throws the `AbortError` if the flow has been cancelled. */
   check(): void;
+  /** Whether the flow has been cancelled. */
+  readonly cancelled: boolean;
 }
 
 /** A future made of several, one after the other, cancelled as one. */
 class Flow<T> extends Future<T> implements Steps {
   #current: Future<unknown> | null = null;
-  #cancelled: AbortError | null = null;
+  #cancelled: AbortError | TimeoutError | null = null;
+  #reason: unknown;
 
   start(body: (steps: Steps) => Promise<T>): void {
     body(this).then(this.fulfil, this.fail);
@@ -129,8 +107,12 @@ class Flow<T> extends Future<T> implements Steps {
 
   step<S>(future: Future<S>): Future<S> {
     this.#current = future;
-    if (this.#cancelled !== null) future.cancel(this.#cancelled.cause);
+    if (this.#cancelled !== null) future.cancel(this.#reason);
     return future;
+  }
+
+  get cancelled(): boolean {
+    return this.#cancelled !== null;
   }
 
   check(): void {
@@ -139,22 +121,21 @@ class Flow<T> extends Future<T> implements Steps {
 
   override cancel(reason?: unknown): void {
     if (this.#cancelled !== null) return;
-    this.#cancelled = new AbortError(reason);
+    this.#cancelled = cancellation(reason);
+    this.#reason = reason;
     this.#current?.cancel(reason);
   }
 }
 
 awaitFast(Flow);
 
-/** Runs `body` as one future. Steps that must not be cancelled (closing, say) are simply not handed to `step`. */
-export function flow<T>(body: (steps: Steps) => Promise<T>, options?: OpOptions): Future<T> {
-  const signal = options?.signal;
-  checkSignal(signal);
+/**
+ * Runs `body` as one future. Steps that must not be cancelled (closing, say) are simply not handed to `step`.
+ *
+ * @internal Use `flow` of flow.ts, which takes options.
+ */
+export function startFlow<T>(body: (steps: Steps) => Promise<T>): Future<T> {
   const future = new Flow<T>();
-  if (signal !== undefined) {
-    if (signal.aborted) return rejected(new AbortError(signal.reason));
-    follow(future, signal);
-  }
   future.start(body);
   return future;
 }

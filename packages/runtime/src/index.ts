@@ -1,8 +1,12 @@
 export { type Capabilities, capabilities, UringUnavailableError } from './capabilities.ts';
-export { AbortError, type SystemError } from './errors.ts';
-export { Future, type OpOptions } from './future.ts';
+export { AbortError, type SystemError, type TimeoutError } from './errors.ts';
+export { Future } from './future.ts';
 export { type Metrics, metrics } from './metrics.ts';
+export { Op, type OpKind, opKind, type Target } from './op.ts';
+export type { OpOptions } from './op-options.ts';
 export type { RunOptions } from './options.ts';
 export { default } from './runtime.ts';
-export { run, type SpawnOptions, spawn, Task } from './task.ts';
+export { Scope, type ScopeOptions } from './scope.ts';
+export { submit } from './submit.ts';
+export { run, type SpawnOptions, spawn, Task, type TaskState } from './task.ts';
 export { type SleepOptions, sleep } from './time.ts';

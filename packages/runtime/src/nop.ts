@@ -1,25 +1,20 @@
-import { IORING_OP_NOP } from '@ouro/native/abi';
+import { IORING_NOP_INJECT_RESULT, IORING_OP_NOP } from '@ouro/native/abi';
 import type { Future } from './future.ts';
-import { Operation, type OpKind, submit } from './operation.ts';
-import { reactor } from './reactor.ts';
+import { Op, opKind } from './op.ts';
+import { begin, Operation } from './operation.ts';
 
-const NOP: OpKind<number> = {
-  syscall: 'nop',
-  resultIsFd: false,
-  decode: null,
-  error: null,
-  endsWithHandle: false,
-};
-const IORING_NOP_INJECT_RESULT = 1; // 6.10
+const NOP = opKind<number>('nop');
 
 /**
- * An op that does nothing: a trip through the ring, for benches and tests.
+ * An op that does nothing: a trip through the ring, for benches, tests and chains.
  *
  * @param result what it ends with, below zero for an error; needs Linux 6.10 (`IORING_NOP_INJECT_RESULT`) if not 0
  */
+export function nopOp(result = 0): Op<number> {
+  return new Op(NOP, IORING_OP_NOP, 0, 0, result, result === 0 ? 0 : IORING_NOP_INJECT_RESULT);
+}
+
+/** Submits a nop. */
 export function nop(result = 0): Future<number> {
-  const r = reactor();
-  const op = new Operation<number>(NOP, null, null);
-  const flags = result === 0 ? 0 : IORING_NOP_INJECT_RESULT;
-  return submit(op, r.take(op), IORING_OP_NOP, -1, 0, 0, result, flags);
+  return begin(new Operation(nopOp(result)));
 }

@@ -1,10 +1,20 @@
-import { AbortError, type ErrorDetail, systemError } from './errors.ts';
-import { awaitFast, checkSignal, Future, follow, type OpOptions } from './future.ts';
-import { existingReactor, reactor } from './reactor.ts';
+import {
+  ECANCELED,
+  EINTR,
+  ETIMEDOUT,
+  IORING_CQE_F_MORE,
+  IORING_CQE_F_NOTIF,
+  IORING_OP_CLOSE,
+  IOSQE_IO_LINK,
+} from '@ouro/native/abi';
+import { followersOf, type Members } from './cancel.ts';
+import type { Descriptor } from './descriptor.ts';
+import { cancellation, closedError, Expired, systemError } from './errors.ts';
+import { awaitFast, Future } from './future.ts';
+import type { Op } from './op.ts';
+import { NO_TIMEOUT, type OpOptions, refusal, timeoutOf } from './op-options.ts';
+import { reactor } from './reactor.ts';
 import type { Completion } from './slots.ts';
-
-const ECANCELED = -125;
-const EINTR = -4;
 
 /** Whether an op that was cancelled ended because of that: one that a kernel thread was running is interrupted instead. */
 export function gaveUp(errno: number): boolean {
@@ -12,162 +22,177 @@ export function gaveUp(errno: number): boolean {
 }
 
 /** The reason of ops that end because their handle is closed: they fail with ECANCELED, not with an AbortError. */
-const HANDLE_CLOSED = Symbol('handle closed');
-
-/** What the functions of an `OpKind` see of an op. */
-export interface OpState {
-  readonly slot: number;
-  readonly hold: unknown;
-  readonly detail: ErrorDetail | null;
-}
-
-/** What all ops of one kind have in common. One constant object for each kind. */
-export interface OpKind<T> {
-  /** As errors name it: the system call that does the same. */
-  readonly syscall: string;
-  /** A result of zero or more is a descriptor. */
-  readonly resultIsFd: boolean;
-  /** Turns a result of zero or more into the value; null where the result is the value. Must not throw. */
-  readonly decode: ((result: number, op: OpState) => T) | null;
-  /** Makes the error for a result below zero; null for `systemError`. */
-  readonly error: ((errno: number, op: OpState) => Error) | null;
-  /** Given up when the handle is closed: what only brings data. What was to be written is finished first. */
-  readonly endsWithHandle: boolean;
-}
+export const HANDLE_CLOSED: unique symbol = Symbol('handle closed');
 
 /**
- * The ops in flight of one handle. A list through the operations themselves: joining and leaving cost a few stores.
+ * An op as a future, from its way into the queue to its last CQE: queued, submitted, perhaps being cancelled,
+ * completed. It keeps alive what the kernel uses, and it settles at its last CQE, never sooner: a cancelled op as well.
  */
-export class InFlight {
-  /** @internal */
-  first: Operation<unknown> | null = null;
-  #drained: (() => void) | null = null;
-
-  get empty(): boolean {
-    return this.first === null;
-  }
-
-  /** Cancels the ops whose kind ends with the handle. */
-  cancelEnding(): void {
-    for (let op = this.first; op !== null; op = op.next) {
-      if (op.kind.endsWithHandle) op.cancel(HANDLE_CLOSED);
-    }
-  }
-
-  /** Calls `then` when no op is left. */
-  whenEmpty(then: () => void): void {
-    if (this.first === null) then();
-    else this.#drained = then;
-  }
-
-  /** Lets the ops keep the process alive, or no longer. */
-  setRef(refed: boolean): void {
-    for (let op = this.first; op !== null; op = op.next) op.setRef(refed);
-  }
-
-  /** @internal */
-  add(op: Operation<unknown>): void {
-    op.next = this.first;
-    if (this.first !== null) this.first.previous = op;
-    this.first = op;
-  }
-
-  /** @internal */
-  remove(op: Operation<unknown>): void {
-    if (op.previous === null) this.first = op.next;
-    else op.previous.next = op.next;
-    if (op.next !== null) op.next.previous = op.previous;
-    op.next = op.previous = null;
-    if (this.first === null && this.#drained !== null) {
-      const then = this.#drained;
-      this.#drained = null;
-      then();
-    }
-  }
-}
-
-/**
- * One SQE with one CQE, as a future. It keeps alive what the kernel uses (`hold`), it knows its slot, and it
- * settles at its CQE, never sooner: a cancelled op as well.
- */
-export class Operation<T> extends Future<T> implements Completion, OpState {
-  readonly kind: OpKind<T>;
-  /** The caller's buffer or whatever else has to stay alive until the CQE. */
-  hold: unknown;
-  /** Path and the like, for errors. */
-  detail: ErrorDetail | null;
+export class Operation<T> extends Future<T> implements Completion {
+  readonly op: Op<T>;
   refed = true;
+  /** Where in the table of ops in flight; -1 before and afterwards. */
   slot = -1;
-  generation = 0;
-  /** @internal */
+  /** @internal The list of the descriptor's ops. */
   next: Operation<unknown> | null = null;
   /** @internal */
   previous: Operation<unknown> | null = null;
-  #handle: InFlight | null = null;
+  #descriptor: Descriptor | null = null;
+  #above: Members | Members[] | null = null;
   #cancelled = false;
   #reason: unknown;
+  /** When its timeout has run out (`performance.now`); 0 if it has none. */
+  #deadline = 0;
+  /** What the first of two completions said, while the second is awaited. */
+  #early = 0;
 
-  constructor(kind: OpKind<T>, hold: unknown, detail: ErrorDetail | null) {
+  constructor(op: Op<T>) {
     super();
-    this.kind = kind;
-    this.hold = hold;
-    this.detail = detail;
+    this.op = op;
   }
 
   get resultIsFd(): boolean {
-    return this.kind.resultIsFd;
+    return this.op.kind.resultIsFd;
+  }
+
+  /** What diagnostics call it. */
+  get name(): string {
+    return this.op.kind.syscall;
   }
 
   /** Makes the op one of a handle's, until it settles. */
-  in(handle: InFlight): this {
-    this.#handle = handle;
-    handle.add(this);
+  in(descriptor: Descriptor): this {
+    this.#descriptor = descriptor;
+    descriptor.add(this);
     return this;
   }
 
-  complete(result: number, _flags: number): void {
-    if (result < 0) this.settleFailure(result, 0);
-    else if (this.#cancelled && this.kind.resultIsFd) {
-      // The kernel was quicker than the cancellation. Nobody waits for this descriptor any more.
-      reactor().discard(result);
-      this.settleFailure(ECANCELED, 0);
-    } else this.settle(result);
+  /** Queues it. A timeout in milliseconds becomes a linked timeout of the kernel; `NO_TIMEOUT` for none. */
+  start(timeout: number = NO_TIMEOUT): this {
+    const { op } = this;
+    const slot = reactor().take(this);
+    op.place(slot);
+    return this.enqueue(slot, op.off, op.addr, op.len, timeout);
   }
 
-  protected settle(result: number): void {
-    const decode = this.kind.decode;
+  /** Queues the op at another place or with another length than it says. */
+  protected enqueue(slot: number, off: number, addr: number, len: number, timeout: number): this {
+    const { op } = this;
+    const r = reactor();
+    const head = op.opcode | (op.flags << 8) | (op.ioprio << 16);
+    if (op.opcode === IORING_OP_CLOSE && op.file === 0) r.closes(slot);
+    if (timeout === NO_TIMEOUT) {
+      r.push(slot, head, op.fd, off, addr, len, op.opFlags, op.buf, op.file, op.addr3);
+    } else {
+      this.#deadline = performance.now() + timeout;
+      r.reserveFor(slot, 2);
+      r.push(slot, head | (IOSQE_IO_LINK << 8), op.fd, off, addr, len, op.opFlags, op.buf, op.file, op.addr3);
+      r.pushLinkTimeout(slot, timeout, 0);
+    }
+    this.slot = slot;
+    return this;
+  }
+
+  /** Queues it again, with what is left of its timeout. */
+  protected restart(): void {
+    const left = this.timeLeft;
+    if (left === 0) {
+      this.settleFailure(ETIMEDOUT, 0);
+      return;
+    }
     try {
-      this.fulfil(decode === null ? (result as T) : decode(result, this));
+      this.start(left);
+    } catch (error) {
+      this.abandon(error); // the kernel takes no more ops
+    }
+  }
+
+  /** Milliseconds left of its timeout, `NO_TIMEOUT` if it has none. */
+  protected get timeLeft(): number {
+    return this.#deadline === 0 ? NO_TIMEOUT : Math.max(0, this.#deadline - performance.now());
+  }
+
+  complete(result: number, cqeFlags: number): void {
+    if ((cqeFlags & (IORING_CQE_F_MORE | IORING_CQE_F_NOTIF)) !== 0) {
+      // A zero-copy send: the first completion says what was sent, the second that the buffer is free again.
+      if ((cqeFlags & IORING_CQE_F_MORE) !== 0) {
+        this.#early = result;
+        return;
+      }
+      this.finish(this.#early, cqeFlags);
+    } else this.finish(result, cqeFlags);
+  }
+
+  /** Settles with the kernel's result. */
+  protected finish(result: number, cqeFlags: number): void {
+    const { kind } = this.op;
+    if (result >= 0) {
+      if (this.#cancelled && kind.resultIsFd) {
+        // The kernel was quicker than the cancellation. Nobody waits for this descriptor any more.
+        reactor().discard(result);
+        this.settleFailure(ECANCELED, 0);
+      } else this.settle(result, cqeFlags);
+    } else if (result === kind.passes) this.settle(0, cqeFlags);
+    else this.settleFailure(result, 0);
+  }
+
+  protected settle(result: number, cqeFlags = 0): void {
+    const { op } = this;
+    const { decode } = op.kind;
+    try {
+      this.fulfil(decode === null ? (result as T) : decode(result, op, this.slot, cqeFlags));
     } catch (error) {
       // The caller's memory has gone meanwhile (a resizable buffer that was transferred): the bytes have nowhere to be.
       this.fail(error);
     }
-    this.#finish();
+    this.#leave();
   }
 
   protected settleFailure(errno: number, bytesTransferred: number): void {
-    const given = this.#cancelled && gaveUp(errno);
-    if (given && this.#reason !== HANDLE_CLOSED) {
-      this.fail(new AbortError(this.#reason, bytesTransferred));
-    } else {
-      const kind = this.kind;
-      const error =
-        kind.error === null ? systemError(errno, kind.syscall, this.detail) : kind.error(errno, this);
-      this.fail(bytesTransferred === 0 ? error : Object.assign(error, { bytesTransferred }));
+    this.fail(this.#error(errno, bytesTransferred));
+    this.#leave();
+  }
+
+  #error(errno: number, bytesTransferred: number): Error {
+    let shown = errno;
+    if (gaveUp(errno)) {
+      const reason = this.#reason;
+      if (!this.#cancelled) {
+        // Neither we nor the handle: its own timeout, if that has run out, or somebody who cancelled the descriptor.
+        if (this.#deadline !== 0 && performance.now() >= this.#deadline) shown = ETIMEDOUT;
+      } else if (reason instanceof Expired) shown = ETIMEDOUT;
+      else if (reason !== HANDLE_CLOSED) return cancellation(reason, bytesTransferred);
     }
-    this.#finish();
+    const { op } = this;
+    const { kind } = op;
+    const error = kind.error === null ? systemError(shown, kind.syscall, op.detail) : kind.error(shown, op);
+    return bytesTransferred === 0 ? error : Object.assign(error, { bytesTransferred });
   }
 
-  /** Fails an op that was never queued. */
-  protected abandon(error: Error): void {
+  /** Fails an op that is not in the kernel. */
+  abandon(error: unknown): void {
     this.fail(error);
-    this.#finish();
+    this.#leave();
   }
 
-  #finish(): void {
+  #leave(): void {
     this.slot = -1;
-    this.hold = null;
-    if (this.#handle !== null) this.#handle.remove(this);
+    this.#descriptor?.delete(this);
+    const above = this.#above;
+    if (above === null) return;
+    this.#above = null;
+    if (Array.isArray(above)) for (const each of above) each.delete(this);
+    else above.delete(this);
+  }
+
+  /** Has the op cancelled with its signal and its scope. */
+  follow({ signal, scope }: OpOptions): void {
+    const above: Members[] = [];
+    if (signal !== undefined) above.push(followersOf(signal));
+    if (scope !== undefined) above.push(scope);
+    if (above.length === 0) return;
+    for (const each of above) each.add(this);
+    this.#above = above.length === 1 ? above[0] : above;
   }
 
   /** Lets the op keep the process alive (the default), or not. */
@@ -189,53 +214,39 @@ export class Operation<T> extends Future<T> implements Completion, OpState {
     if (this.slot < 0 || this.#cancelled) return;
     this.#cancelled = true;
     this.#reason = reason;
-    reactor().cancel(this.slot, this.generation);
+    const r = reactor();
+    r.cancel(this.slot, r.slots.generations[this.slot]);
   }
 }
 awaitFast(Operation);
 
 /**
- * Queues the SQE of an operation; the parameters are those of `Reactor.push`. The slot can be given if its scratch
- * had to be filled before.
+ * Queues an operation: with its descriptor's others, and bound to the signal, scope and timeout of `options`. Where it
+ * may not even begin (the signal has aborted, the handle is closed, there is no ring) its future rejects.
+ *
+ * @throws TypeError, RangeError for options that make no sense
  */
-export function submit<O extends Operation<unknown>>(
-  op: O,
-  slot: number,
-  head: number,
-  fd: number,
-  offset: number,
-  address: number,
-  length: number,
-  opFlags = 0,
-  buffer = 0,
-  file = 0,
-): O {
-  const r = reactor();
-  r.push(slot, head, fd, offset, address, length, opFlags, buffer, file);
-  op.slot = slot;
-  op.generation = r.slots.generations[slot];
-  return op;
-}
-
-/** Why an op must not even begin: its signal has aborted, or there is no ring to be had. Undefined if it may. */
-export function refusal(options: OpOptions | undefined): Error | undefined {
-  const signal = options?.signal;
-  if (signal !== undefined) {
-    checkSignal(signal);
-    if (signal.aborted) return new AbortError(signal.reason);
+export function begin<O extends Operation<unknown>>(operation: O, options?: OpOptions): O {
+  const refused = refusal(options);
+  const { descriptor } = operation.op;
+  if (refused !== undefined) operation.abandon(refused);
+  else if (descriptor !== null && descriptor.fd < 0)
+    operation.abandon(closedError(operation.op.kind.syscall));
+  else {
+    if (descriptor !== null) {
+      operation.in(descriptor);
+      if (!descriptor.refed) operation.refed = false;
+    }
+    try {
+      if (options === undefined) operation.start();
+      else {
+        operation.follow(options);
+        operation.start(timeoutOf(options));
+      }
+    } catch (error) {
+      // The kernel takes no more ops, or a signal's addEventListener throws.
+      operation.abandon(error);
+    }
   }
-  if (existingReactor() !== undefined) return undefined;
-  try {
-    reactor();
-    return undefined;
-  } catch (error) {
-    if (error instanceof Error) return error;
-    throw error;
-  }
-}
-
-/** Binds a queued operation to the caller's signal. */
-export function bound<F extends Future<unknown>>(future: F, options: OpOptions | undefined): F {
-  if (options?.signal !== undefined) follow(future, options.signal);
-  return future;
+  return operation;
 }

@@ -1,7 +1,7 @@
 import { types } from 'node:util';
 import { markAsUntransferable } from 'node:worker_threads';
+import { addon } from '@ouro/native';
 import { invalidType } from './errors.ts';
-import { reactor } from './reactor.ts';
 import { asBytes, type Bytes, bufferOf, lengthOf, offsetOf } from './view.ts';
 
 /** What `addressOf` answers for memory that may go away under the kernel: go through a `Bounce`. */
@@ -31,19 +31,25 @@ function markingHolds(): boolean {
 
 let markable: boolean | undefined;
 
+/** In the place of an index into the table of registered buffers, for memory that is not registered. */
+export const NOT_FIXED = -1;
+
 /** Where a buffer is, and what keeps the memory there even if somebody detaches or drops the buffer. */
 interface Pin {
   readonly address: number;
   readonly holder: object | undefined;
+  /** Its index in the table of registered buffers. */
+  fixed: number;
 }
 
-const UNPINNED: Pin = { address: UNSTABLE, holder: undefined };
+const UNPINNED: Pin = { address: UNSTABLE, holder: undefined, fixed: NOT_FIXED };
 const pins = new WeakMap<ArrayBufferLike, Pin>();
 
 // One entry in front of the WeakMap: most programs use one slab for many ops. Large buffers are not kept alive so.
 const MOST_CACHED_BYTES = 1 << 20;
 let lastBuffer: ArrayBufferLike | undefined;
 let lastAddress = 0;
+let lastFixed = NOT_FIXED;
 
 /** Checks that `value` is a view of bytes. */
 export function checkBytes(name: string, value: unknown): asserts value is Bytes {
@@ -64,15 +70,30 @@ export function checkBytes(name: string, value: unknown): asserts value is Bytes
 export function addressOf(view: Bytes): number {
   const buffer = bufferOf(view);
   if (buffer === lastBuffer) return lastAddress + offsetOf(view);
-  const base = (pins.get(buffer) ?? pin(buffer)).address;
+  const { address: base, fixed } = pins.get(buffer) ?? pin(buffer);
   if (base === UNSTABLE) return UNSTABLE;
   // A detached view is empty. Only then is it worth asking.
   if (lengthOf(view) === 0) assertAttached(buffer);
   if (buffer.byteLength <= MOST_CACHED_BYTES) {
     lastBuffer = buffer;
     lastAddress = base;
+    lastFixed = fixed;
   }
   return base + offsetOf(view);
+}
+
+/** The index of a view's buffer in the table of registered buffers, or `NOT_FIXED`. Ask `addressOf` first. */
+export function fixedIndexOf(view: Bytes): number {
+  const buffer = bufferOf(view);
+  return buffer === lastBuffer ? lastFixed : (pins.get(buffer)?.fixed ?? NOT_FIXED);
+}
+
+/** Notes that a buffer, which has an address, is registered under an index, or no longer. */
+export function setFixed(buffer: ArrayBuffer, index: number): void {
+  const found = pins.get(buffer);
+  if (found === undefined || found === UNPINNED) throw new TypeError('The buffer has no stable address');
+  found.fixed = index;
+  lastBuffer = undefined;
 }
 
 function assertAttached(buffer: ArrayBufferLike): void {
@@ -91,18 +112,20 @@ function pin(buffer: ArrayBufferLike): Pin {
 }
 
 function pinOf(buffer: ArrayBufferLike, bytes: Uint8Array): Pin {
-  const { addon } = reactor();
+  const native = addon();
   // Shared memory never moves and cannot be detached; growing happens in place. (Not instanceof: the buffer may come
   // from another realm.)
-  if (types.isSharedArrayBuffer(buffer)) return { address: addon.addressOf(bytes), holder: undefined };
+  if (types.isSharedArrayBuffer(buffer)) {
+    return { address: native.addressOf(bytes), holder: undefined, fixed: NOT_FIXED };
+  }
   markable ??= markingHolds();
   if (!markable || isResizable(buffer)) return UNPINNED;
   // Byte streams and other addons detach without asking for the mark. They only move the memory to another owner: it
   // stays where it is as long as we own it too.
-  const holder = bytes.length === 0 ? undefined : addon.hold(bytes);
+  const holder = bytes.length === 0 ? undefined : native.hold(bytes);
   if (holder === undefined && bytes.length > 0) return UNPINNED;
   markAsUntransferable(buffer);
-  return { address: addon.addressOf(bytes), holder };
+  return { address: native.addressOf(bytes), holder, fixed: NOT_FIXED };
 }
 
 /**
@@ -117,7 +140,7 @@ export class Bounce {
   private constructor(target: Bytes) {
     this.#target = target;
     this.bytes = Buffer.allocUnsafeSlow(lengthOf(target));
-    this.address = reactor().addon.addressOf(this.bytes);
+    this.address = addon().addressOf(this.bytes);
   }
 
   /** For the kernel to fill; `copyBack` brings the bytes to the caller. */
@@ -139,4 +162,26 @@ export class Bounce {
     target.set(this.bytes.subarray(0, fits));
     return fits;
   }
+}
+
+/** Bytes that stay where they are, whatever scripts do to the view they came from. */
+export interface Pinned {
+  readonly address: number;
+  readonly length: number;
+  /** To be kept alive as long as the address is used. */
+  readonly hold: unknown;
+  /** Index in the table of registered buffers, or `NOT_FIXED`. */
+  readonly fixed: number;
+}
+
+/**
+ * The bytes of a view for the kernel to read: in place where they cannot be taken away, else as a copy.
+ * @throws TypeError if the view is detached
+ */
+export function pinned(view: Bytes): Pinned {
+  const address = addressOf(view);
+  const length = lengthOf(view);
+  if (address !== UNSTABLE) return { address, length, hold: view, fixed: fixedIndexOf(view) };
+  const bounce = Bounce.filled(view);
+  return { address: bounce.address, length, hold: bounce, fixed: NOT_FIXED };
 }

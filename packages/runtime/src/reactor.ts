@@ -4,6 +4,7 @@ import {
   IORING_CQE_F_MORE,
   IORING_OP_ASYNC_CANCEL,
   IORING_OP_CLOSE,
+  IORING_OP_LINK_TIMEOUT,
 } from '@ouro/native/abi';
 import {
   ARMED,
@@ -22,7 +23,8 @@ import {
 } from '@ouro/native/layout';
 import { systemError } from './errors.ts';
 import { type RingConfig, type RunOptions, ringConfig } from './options.ts';
-import { type Completion, type ScratchChunk, Slots, scratchOffset } from './slots.ts';
+import { type Completion, type ScratchChunk, Slots, scratchOffset, TIMEOUT_AT } from './slots.ts';
+import { placeTimespec } from './timespec.ts';
 
 /** Somebody who gathers what one batch brings. */
 export interface BatchEnd {
@@ -108,6 +110,7 @@ export class Reactor {
    * @param opFlags `rw_flags` and its siblings
    * @param buffer `buf_index`/`buf_group`, personality << 16
    * @param file `file_index`/`splice_fd_in`
+   * @param addr3 `addr3`/`optval`
    */
   push(
     slot: number,
@@ -119,6 +122,7 @@ export class Reactor {
     opFlags: number,
     buffer: number,
     file: number,
+    addr3 = 0,
   ): void {
     const words = this.words;
     if ((words[SQ_TAIL] - words[SQ_HEAD]) >>> 0 >= this.#sqEntries) this.#flushFor(slot);
@@ -138,8 +142,8 @@ export class Reactor {
     sqes[at + 9] = slots.generations[slot];
     sqes[at + 10] = buffer;
     sqes[at + 11] = file;
-    sqes[at + 12] = 0;
-    sqes[at + 13] = 0;
+    sqes[at + 12] = addr3;
+    sqes[at + 13] = addr3 / TWO_32;
     sqes[at + 14] = 0;
     sqes[at + 15] = 0;
     const completion = slots.completions[slot];
@@ -149,7 +153,7 @@ export class Reactor {
     }
     // No call from here to the last store: a worker may be terminated between any two calls, and what the tail covers
     // will be run. A descriptor is the thread's to close or the SQE's, never both and never nobody's.
-    if (head === IORING_OP_CLOSE) {
+    if ((slots.generations[slot] & CLOSES_FD) !== 0) {
       this.#fds[fd] = 0;
       words[CLOSING]++;
     }
@@ -157,34 +161,97 @@ export class Reactor {
     if (words[ARMED] === 0 && words[REFS] !== 0) this.addon.arm();
   }
 
+  /**
+   * Makes room for `count` SQEs that must reach the kernel in one submission, because they are linked. What is pushed
+   * from here on, up to that many, is not torn apart.
+   *
+   * @throws RangeError if the queue has not so many entries
+   */
+  reserve(count: number): void {
+    const entries = this.#sqEntries;
+    if (count > entries) {
+      throw Object.assign(
+        new RangeError(
+          `${count} linked ops do not fit the submission queue, which has ${entries} entries: see RunOptions.entries`,
+        ),
+        { code: 'ERR_OUT_OF_RANGE' },
+      );
+    }
+    const words = this.words;
+    if (((words[SQ_TAIL] - words[SQ_HEAD]) >>> 0) + count > entries) this.flush();
+  }
+
+  /** `reserve`, giving up `slot` if there is no room to be had. */
+  reserveFor(slot: number, count: number): void {
+    try {
+      this.reserve(count);
+    } catch (error) {
+      this.abandon(slot);
+      throw error;
+    }
+  }
+
+  /**
+   * Queues the timeout of the SQE pushed last, which must have had a link flag (`IORING_OP_LINK_TIMEOUT`, 5.5). When
+   * the time has run out the kernel cancels that op, which ends with ECANCELED, or EINTR if a kernel thread was at it.
+   *
+   * @param slot the op's, whose scratch takes the timespec
+   * @param flags `IOSQE_*` bits of a chain that goes on
+   */
+  pushLinkTimeout(slot: number, ms: number, flags: number): void {
+    const address = placeTimespec(this, slot, ms, TIMEOUT_AT);
+    const at = this.#nextIgnored(IORING_OP_LINK_TIMEOUT | (flags << 8), 0);
+    this.#sqes[at + 4] = address;
+    this.#sqes[at + 5] = address / TWO_32;
+    this.#sqes[at + 6] = 1;
+    this.words[SQ_TAIL]++;
+  }
+
   /** Asks the kernel to give up the op in `slot`. Its own completion, ECANCELED or not, still comes. */
   cancel(slot: number, generation: number): void {
-    this.#pushIgnored(IORING_OP_ASYNC_CANCEL, -1, slot, generation, 0);
+    this.#roomForOne();
+    const at = this.#nextIgnored(IORING_OP_ASYNC_CANCEL, 0);
+    this.#sqes[at + 4] = slot;
+    this.#sqes[at + 5] = generation;
+    this.words[SQ_TAIL]++;
   }
 
   /** Closes a descriptor after every SQE that is already queued, without anybody waiting for it. */
   discard(fd: number): void {
-    this.#pushIgnored(IORING_OP_CLOSE, fd, 0, 0, CLOSES_FD);
+    this.#roomForOne();
+    const { words } = this;
+    const at = this.#nextIgnored(IORING_OP_CLOSE, CLOSES_FD);
+    // Nothing but stores from here on: see push.
+    this.#sqes[at + 1] = fd;
+    this.#fds[fd] = 0;
+    words[CLOSING]++;
+    words[SQ_TAIL]++;
   }
 
-  #pushIgnored(opcode: number, fd: number, low: number, high: number, kind: number): void {
+  /** Empties a place in the table of direct descriptors, as `discard`. */
+  discardDirect(index: number): void {
+    this.#roomForOne();
+    const at = this.#nextIgnored(IORING_OP_CLOSE, 0);
+    this.#sqes[at + 1] = 0;
+    this.#sqes[at + 11] = index + 1;
+    this.words[SQ_TAIL]++;
+  }
+
+  #roomForOne(): void {
     const words = this.words;
     if ((words[SQ_TAIL] - words[SQ_HEAD]) >>> 0 >= this.#sqEntries) this.flush();
-    const tail = words[SQ_TAIL];
-    const at = (tail & this.#sqMask) * SQE_WORDS;
+  }
+
+  /** Prepares the next SQE as one whose completion nobody sees, and returns its first word. */
+  #nextIgnored(head: number, high: number): number {
+    const at = (this.words[SQ_TAIL] & this.#sqMask) * SQE_WORDS;
     const sqes = this.#sqes;
     sqes.fill(0, at, at + SQE_WORDS);
-    sqes[at] = opcode;
-    sqes[at + 1] = fd;
-    sqes[at + 4] = low;
-    sqes[at + 5] = high;
+    sqes[at] = head;
+    sqes[at + 1] = -1;
     sqes[at + 8] = SLOT_IGNORED;
-    sqes[at + 9] = kind;
-    if (kind === CLOSES_FD) {
-      this.#fds[fd] = 0;
-      words[CLOSING]++;
-    }
-    words[SQ_TAIL] = tail + 1;
+    sqes[at + 9] = high;
+    return at;
   }
 
   /** Hands the queue to the kernel now. The loop hook does so once a turn; only a full queue needs it sooner. */

@@ -4,6 +4,8 @@ import type { Addon } from '@ouro/native';
 export interface Completion {
   /** A result of zero or more is a descriptor. Whoever says so must close it or hand it on. */
   readonly resultIsFd: boolean;
+  /** What diagnostics call it. */
+  readonly name?: string;
   /** Whether the op keeps the process alive. Read when it is submitted; `Reactor.setRef` changes it later. */
   refed: boolean;
   /**
@@ -13,8 +15,10 @@ export interface Completion {
   complete(result: number, flags: number): void;
 }
 
-/** Bytes of scratch memory a slot has: room for a path of 255 bytes and a `struct statx` behind it. */
+/** Bytes of scratch memory a slot has: room for a path of 239 bytes, a `struct statx` behind it, and a timespec. */
 export const SCRATCH_SIZE = 512;
+/** Where in the scratch the timespec of a linked timeout lies. What lies before is the op's. */
+export const TIMEOUT_AT = 496;
 const CHUNK_BITS = 10;
 const CHUNK = 1 << CHUNK_BITS;
 

@@ -1,7 +1,11 @@
+import { checkSignal } from './cancel.ts';
 import { invalidType } from './errors.ts';
-import { awaitFast, checkSignal, Future, type OpOptions } from './future.ts';
+import { awaitFast, Future } from './future.ts';
+import type { OpOptions } from './op-options.ts';
 import type { RunOptions } from './options.ts';
 import { configure, reactor } from './reactor.ts';
+import { checkScope, Scope } from './scope.ts';
+import { bound } from './time.ts';
 
 /** How a task is started. */
 export interface SpawnOptions extends OpOptions {
@@ -9,18 +13,31 @@ export interface SpawnOptions extends OpOptions {
   readonly name?: string | undefined;
 }
 
+/** What a task is at. */
+export type TaskState =
+  /** Running, or waiting for something. */
+  | 'running'
+  /** Cancelled, and not at its end yet. */
+  | 'cancelling'
+  /** It returned. */
+  | 'done'
+  /** It threw. */
+  | 'failed'
+  /** It threw after it had been cancelled. */
+  | 'cancelled';
+
 let lastId = 0;
 
 /**
- * A function running on its own: a future of its result. Cancelling it aborts `signal`, which the function hands to
- * the ops that it awaits.
+ * A function running on its own: a future of its result. Cancelling it cancels its `scope`, and aborts its `signal`,
+ * which the function hands to the ops that it awaits.
  */
 export class Task<T> extends Future<T> {
   readonly id: number = ++lastId;
   readonly name: string;
-  #controller: AbortController | null = null;
-  #cancelled = false;
-  #reason: unknown;
+  /** For the ops of this task: `{ scope: task.scope }`. */
+  readonly scope: Scope = new Scope();
+  #state: TaskState = 'running';
 
   /** @internal */
   constructor(name: string) {
@@ -28,20 +45,19 @@ export class Task<T> extends Future<T> {
     this.name = name;
   }
 
-  /** Aborts when the task is cancelled. Made when first asked for. */
+  /** The scope as a signal. Made when first asked for. */
   get signal(): AbortSignal {
-    if (this.#controller === null) {
-      this.#controller = new AbortController();
-      if (this.#cancelled) this.#controller.abort(this.#reason);
-    }
-    return this.#controller.signal;
+    return this.scope.signal;
+  }
+
+  get state(): TaskState {
+    return this.#state;
   }
 
   override cancel(reason?: unknown): void {
-    if (this.#cancelled) return;
-    this.#cancelled = true;
-    this.#reason = reason;
-    this.#controller?.abort(reason);
+    if (this.#state !== 'running') return;
+    this.#state = 'cancelling';
+    this.scope.cancel(reason);
   }
 
   /** @internal */
@@ -49,7 +65,16 @@ export class Task<T> extends Future<T> {
     // From a microtask, so that the caller has the task in hand before its first line runs.
     Promise.resolve()
       .then(() => body(this))
-      .then(this.fulfil, this.fail);
+      .then(
+        (value) => {
+          this.#state = 'done';
+          this.fulfil(value);
+        },
+        (error: unknown) => {
+          this.#state = this.#state === 'cancelling' ? 'cancelled' : 'failed';
+          this.fail(error);
+        },
+      );
   }
 }
 
@@ -58,23 +83,19 @@ awaitFast(Task);
 /**
  * Starts `body` as a task. An error nobody awaits is an `unhandledRejection`, as with any promise.
  *
- * @throws TypeError if `body` is not a function
+ * @param options `signal`, `scope` and `timeout` cancel the task
+ * @throws TypeError if `body` is not a function, or for bad options
  */
 export function spawn<T>(body: (task: Task<T>) => T | PromiseLike<T>, options: SpawnOptions = {}): Task<T> {
   if (typeof body !== 'function') throw invalidType('body', 'of type function', body);
-  const { name = body.name || 'task', signal } = options;
+  const { name = body.name || 'task', signal, scope } = options;
   if (typeof name !== 'string') throw invalidType('options.name', 'of type string', name);
   checkSignal(signal);
+  checkScope('options.scope', scope);
   const task = new Task<T>(name);
-  if (signal !== undefined) {
-    if (signal.aborted) task.cancel(signal.reason);
-    else {
-      const onAbort = (): void => task.cancel(signal.reason);
-      signal.addEventListener('abort', onAbort, { once: true });
-      const forget = (): void => signal.removeEventListener('abort', onAbort);
-      task.then(forget, forget);
-    }
-  }
+  bound(task, options);
+  if (signal?.aborted) task.cancel(signal.reason);
+  if (scope?.cancelled) task.cancel(scope.reason);
   task.start(body);
   return task;
 }

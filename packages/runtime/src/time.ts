@@ -1,15 +1,12 @@
-import { IORING_OP_TIMEOUT } from '@ouro/native/abi';
-import { invalidType, outOfRange } from './errors.ts';
-import { awaitFast, type Future, type OpOptions, rejected } from './future.ts';
-import { bound, Operation, type OpKind, refusal, submit } from './operation.ts';
+import { ETIME, IORING_OP_TIMEOUT } from '@ouro/native/abi';
+import { followersOf, type Members } from './cancel.ts';
+import { Expired } from './errors.ts';
+import { type Future, rejected, type Steps, startFlow } from './future.ts';
+import { nothing, Op, opKind } from './op.ts';
+import { checkMs, NO_TIMEOUT, type OpOptions, refusal, timeoutOf } from './op-options.ts';
+import { begin, Operation } from './operation.ts';
 import { reactor } from './reactor.ts';
-import { scratchOffset } from './slots.ts';
-
-const ETIME = -62;
-const NS_PER_MS = 1_000_000;
-const NS_PER_S = 1_000_000_000;
-/** About 104 days: nanoseconds up to here are exact in a double. */
-const MOST_MS = 2 ** 53 / NS_PER_MS;
+import { placeTimespec } from './timespec.ts';
 
 /** What `sleep` takes. */
 export interface SleepOptions extends OpOptions {
@@ -18,21 +15,20 @@ export interface SleepOptions extends OpOptions {
 }
 
 // A timeout that has run its time ends with ETIME: that is its success.
-const SLEEP: OpKind<void> = {
-  syscall: 'timeout',
-  resultIsFd: false,
-  decode: () => undefined,
-  error: null,
-  endsWithHandle: false,
-};
+const TIMEOUT = opKind<void>('timeout', { passes: ETIME, decode: nothing });
 
-class Sleep extends Operation<void> {
-  override complete(result: number, flags: number): void {
-    super.complete(result === ETIME ? 0 : result, flags);
+class Timeout extends Op<void> {
+  readonly #ms: number;
+
+  constructor(ms: number) {
+    super(TIMEOUT, IORING_OP_TIMEOUT, 0, 0, 1);
+    this.#ms = ms;
+  }
+
+  override place(slot: number): void {
+    this.addr = placeTimespec(reactor(), slot, this.#ms);
   }
 }
-
-awaitFast(Sleep);
 
 /**
  * Resolves after `ms` milliseconds (fractions count), measured by the kernel's monotonic clock through a timeout op
@@ -41,22 +37,46 @@ awaitFast(Sleep);
  * @throws TypeError, RangeError if `ms` is not a number from 0 to 9007199254
  */
 export function sleep(ms: number, options?: SleepOptions): Future<void> {
-  if (typeof ms !== 'number') throw invalidType('ms', 'of type number', ms);
-  if (!(ms >= 0 && ms <= MOST_MS)) throw outOfRange('ms', `>= 0 && <= ${MOST_MS}`, ms);
+  checkMs('ms', ms);
+  const operation = new Operation(new Timeout(ms));
+  operation.refed = options?.ref ?? true;
+  return begin(operation, options);
+}
+
+/**
+ * Binds a future that is made of several ops to signal, scope and timeout. (What is one op is bound by `begin`.)
+ */
+export function bound<F extends Future<unknown>>(future: F, options: OpOptions | undefined): F {
+  if (options === undefined) return future;
+  const { signal, scope } = options;
+  const above: Members[] = [];
+  if (signal !== undefined) above.push(followersOf(signal));
+  if (scope !== undefined) above.push(scope);
+  for (const each of above) each.add(future);
+  const timeout = timeoutOf(options);
+  if (timeout !== NO_TIMEOUT) expire(future, timeout);
+  if (above.length === 0) return future;
+  const leave = (): void => {
+    for (const each of above) each.delete(future);
+  };
+  future.then(leave, leave);
+  return future;
+}
+
+/** Cancels `future` after `ms`, unless it has settled, in a way that makes its error an `ETIMEDOUT`. */
+export function expire(future: Future<unknown>, ms: number): void {
+  const timer = sleep(ms, { ref: false });
+  timer.then(
+    () => future.cancel(new Expired(ms)),
+    () => {},
+  );
+  const settled = (): void => timer.cancel();
+  future.then(settled, settled);
+}
+
+/** Runs `body` as one future. Steps that must not be cancelled (closing, say) are simply not handed to `step`. */
+export function flow<T>(body: (steps: Steps) => Promise<T>, options?: OpOptions): Future<T> {
   const refused = refusal(options);
   if (refused !== undefined) return rejected(refused);
-  const r = reactor();
-  const op = new Sleep(SLEEP, null, null);
-  op.refed = options?.ref ?? true;
-  const slot = r.take(op);
-  const words = r.scratch(slot).words;
-  const at = scratchOffset(slot) >> 2;
-  const ns = Math.round(ms * NS_PER_MS);
-  // struct __kernel_timespec: two 64-bit words, little-endian, as all that Node runs on.
-  words[at] = Math.floor(ns / NS_PER_S);
-  words[at + 1] = 0;
-  words[at + 2] = ns % NS_PER_S;
-  words[at + 3] = 0;
-  submit(op, slot, IORING_OP_TIMEOUT, -1, 0, r.scratchAddress(slot), 1);
-  return bound(op, options);
+  return bound(startFlow(body), options);
 }

@@ -1,63 +1,65 @@
 import { constants } from 'node:fs';
-import { AT_FDCWD, IORING_OP_OPENAT, IOSQE_ASYNC, O_CLOEXEC } from '@ouro/native/abi';
-import { awaitFast, Operation, type OpKind, type OpState, reactor, submit } from '@ouro/runtime/driver';
+import { AT_FDCWD, ECANCELED, ENXIO, IORING_OP_OPENAT, IOSQE_ASYNC, O_CLOEXEC } from '@ouro/native/abi';
+import { awaitFast, begin, Op, Operation, type OpKind, type OpOptions, opKind } from '@ouro/runtime/driver';
 import { placePath } from '../path.ts';
 
 const { O_NONBLOCK } = constants;
-const ENXIO = -6;
-const ECANCELED = -125;
 
 /** An `open` kind that turns the descriptor into something. */
 export function openKind<T>(decode: ((fd: number, path: string | Buffer) => T) | null): OpKind<T> {
-  return {
-    syscall: 'open',
+  return opKind<T>('open', {
     resultIsFd: true,
-    decode: decode && ((fd: number, op: OpState) => decode(fd, op.detail?.path ?? '')),
-    error: null,
-    endsWithHandle: false,
-  };
+    decode: decode && ((fd, op) => decode(fd, op.detail?.path ?? '')),
+  });
 }
 
-class Open<T> extends Operation<T> {
+/** `openat(2)` through the ring (5.6). */
+class OpenAt<T> extends Op<T> {
   readonly #path: string | Buffer;
-  readonly #flags: number;
-  readonly #mode: number;
-  #mayWait = false;
 
   constructor(kind: OpKind<T>, path: string | Buffer, flags: number, mode: number) {
-    super(kind, null, { path });
+    super(kind, IORING_OP_OPENAT, 0, 0, mode, flags | O_CLOEXEC);
+    this.fd = AT_FDCWD;
     this.#path = path;
-    this.#flags = flags;
-    this.#mode = mode;
+    this.detail = { path };
   }
 
-  start(head: number): this {
-    const slot = reactor().take(this);
+  override place(slot: number): void {
     const placed = placePath(slot, this.#path);
     this.hold = placed.hold;
-    return submit(this, slot, head, AT_FDCWD, 0, placed.address, this.#mode, this.#flags | O_CLOEXEC);
+    this.addr = placed.address;
   }
+}
 
-  override complete(result: number, cqeFlags: number): void {
-    if (result === ENXIO && !this.#mayWait && (this.#flags & O_NONBLOCK) === 0) {
+/** An open that waits where the system call would. */
+class Open<T> extends Operation<T> {
+  protected override finish(result: number, cqeFlags: number): void {
+    const { op } = this;
+    if (result === ENXIO && (op.flags & IOSQE_ASYNC) === 0 && (op.opFlags & O_NONBLOCK) === 0) {
       // The kernel tries first with O_NONBLOCK of its own, so that opening a pipe for writing that nobody reads fails
       // instead of waiting for a reader. In a thread of its own it waits.
-      this.#mayWait = true;
-      if (this.cancelled) super.complete(ECANCELED, cqeFlags);
-      else this.start(IORING_OP_OPENAT | (IOSQE_ASYNC << 8));
-    } else super.complete(result, cqeFlags);
+      op.flags |= IOSQE_ASYNC;
+      if (this.cancelled) super.finish(ECANCELED, cqeFlags);
+      else this.restart();
+    } else super.finish(result, cqeFlags);
   }
 }
 awaitFast(Open);
 
 /**
- * `openat(2)` through the ring (5.6). The result is a descriptor; cancelling an open that has succeeded closes it.
+ * `openat(2)` as a future of what `kind` makes of the descriptor. Cancelling an open that has succeeded closes it.
  *
  * @param path checked by `checkPath`
  * @param flags `O_*` bits; `O_CLOEXEC` is added
  */
-export function open<T>(kind: OpKind<T>, path: string | Buffer, flags: number, mode: number): Operation<T> {
-  return new Open<T>(kind, path, flags, mode).start(IORING_OP_OPENAT);
+export function open<T>(
+  kind: OpKind<T>,
+  path: string | Buffer,
+  flags: number,
+  mode: number,
+  options?: OpOptions,
+): Operation<T> {
+  return begin(new Open(new OpenAt(kind, path, flags, mode)), options);
 }
 
 const OPEN_FD: OpKind<number> = openKind(null);

@@ -1,19 +1,15 @@
 import { IORING_FSYNC_DATASYNC, IORING_OP_FSYNC } from '@ouro/native/abi';
-import { Operation, type OpKind, reactor, submit } from '@ouro/runtime/driver';
+import { nothing, Op, opKind, type Target } from '@ouro/runtime/driver';
 
-const kind = (syscall: string): OpKind<void> => ({
-  syscall,
-  resultIsFd: false,
-  decode: () => undefined,
-  error: null,
-  endsWithHandle: false,
-});
-const FSYNC = kind('fsync');
-const FDATASYNC = kind('fdatasync');
+const FSYNC = opKind<void>('fsync', { decode: nothing });
+const FDATASYNC = opKind<void>('fdatasync', { decode: nothing });
 
-/** `fsync(2)` or `fdatasync(2)` (5.1). Not ordered with other ops in flight: await the writes first. */
-export function sync(fd: number, dataOnly: boolean): Operation<void> {
-  const r = reactor();
-  const op = new Operation<void>(dataOnly ? FDATASYNC : FSYNC, null, null);
-  return submit(op, r.take(op), IORING_OP_FSYNC, fd, 0, 0, 0, dataOnly ? IORING_FSYNC_DATASYNC : 0);
+/** `fsync(2)` (5.1). Not ordered with other ops in flight: link it behind the writes, or await them first. */
+export function fsync(fd: Target): Op<void> {
+  return new Op(FSYNC, IORING_OP_FSYNC).on(fd);
+}
+
+/** `fdatasync(2)` (5.1). Not ordered with other ops in flight. */
+export function fdatasync(fd: Target): Op<void> {
+  return new Op(FDATASYNC, IORING_OP_FSYNC, 0, 0, 0, IORING_FSYNC_DATASYNC).on(fd);
 }

@@ -1,89 +1,83 @@
-import { IORING_OP_READ, IORING_OP_WRITE, MAX_RW_COUNT } from '@ouro/native/abi';
+import {
+  IORING_OP_READ,
+  IORING_OP_READ_FIXED,
+  IORING_OP_WRITE,
+  IORING_OP_WRITE_FIXED,
+  MAX_RW_COUNT,
+} from '@ouro/native/abi';
 import {
   addressOf,
   awaitFast,
   Bounce,
   type Bytes,
+  fixedIndexOf,
   lengthOf,
-  type OpKind,
+  NOT_FIXED,
+  Op,
+  opKind,
+  type Pinned,
   reactor,
+  type Target,
   Transfer,
   UNSTABLE,
 } from '@ouro/runtime/driver';
 
-const READ: OpKind<number> = {
-  syscall: 'read',
-  resultIsFd: false,
-  decode: null,
-  error: null,
+const READ = opKind<number>('read', { endsWithHandle: true });
+const READ_BOUNCED = opKind<number>('read', {
   endsWithHandle: true,
-};
-
-const READ_BOUNCED: OpKind<number> = {
-  ...READ,
   decode: (count, op) => (op.hold as Bounce).copyBack(count),
-};
-
-const WRITE: OpKind<number> = {
-  syscall: 'write',
-  resultIsFd: false,
-  decode: null,
-  error: null,
-  endsWithHandle: false,
-};
+});
+const WRITE = opKind<number>('write');
 
 /** The current position of the file, kept by the kernel; also for pipes. */
 export const CURRENT = -1;
 
 /**
- * `pread(2)` into `view`: one op for up to 2 GiB (5.6), more beyond that. The kernel itself completes short reads
- * of regular files; a short result is the end of the file or all that a pipe had.
+ * `pread(2)` into `view` (5.6), into a registered buffer without the kernel looking its pages up (`READ_FIXED`, 5.1).
+ * The kernel itself completes short reads of regular files; a short result is the end of the file or all that a pipe
+ * had. The view's memory is the op's until the result is there.
  *
- * The view's memory is the op's until the result is there.
+ * @param position byte of the file; -1 for the current position
  */
-export function read(fd: number, view: Bytes, position: number): Transfer {
-  const address = addressOf(view);
-  if (address !== UNSTABLE) {
-    return new Transfer(READ, 'short', view, IORING_OP_READ, fd, position, address, lengthOf(view)).start();
-  }
-  const bounce = Bounce.toFill(view);
-  return new Transfer(
-    READ_BOUNCED,
-    'short',
-    bounce,
-    IORING_OP_READ,
-    fd,
-    position,
-    bounce.address,
-    lengthOf(view),
-  ).start();
-}
-
-/** Bytes that stay where they are, whatever scripts do to the view they came from. */
-export interface Pinned {
-  readonly address: number;
-  readonly length: number;
-  /** To be kept alive as long as the address is used. */
-  readonly hold: unknown;
-}
-
-/**
- * The bytes of a view for the kernel to read: in place where they cannot be taken away, else as a copy.
- * @throws TypeError if the view is detached
- */
-export function pinned(view: Bytes): Pinned {
+export function read(fd: Target, view: Bytes, position: number): Op<number> {
   const address = addressOf(view);
   const length = lengthOf(view);
-  if (address !== UNSTABLE) return { address, length, hold: view };
-  const bounce = Bounce.filled(view);
-  return { address: bounce.address, length, hold: bounce };
+  if (address === UNSTABLE) {
+    const bounce = Bounce.toFill(view);
+    const op = new Op(READ_BOUNCED, IORING_OP_READ, position, bounce.address, length).on(fd);
+    op.hold = bounce;
+    return op;
+  }
+  const fixed = fixedIndexOf(view);
+  const op = new Op(
+    READ,
+    fixed === NOT_FIXED ? IORING_OP_READ : IORING_OP_READ_FIXED,
+    position,
+    address,
+    length,
+  );
+  if (fixed !== NOT_FIXED) op.buf = fixed;
+  op.hold = view;
+  return op.on(fd);
 }
 
-/** `pwrite(2)` of all of `source`: as many ops as it takes (5.6). */
-export function write(fd: number, source: Pinned, position: number): Transfer {
-  if (position === CURRENT) return new SequentialWrite(fd, source).start();
-  const { address, length, hold } = source;
-  return new Transfer(WRITE, 'all', hold, IORING_OP_WRITE, fd, position, address, length).start();
+/** `pwrite(2)` from memory that is pinned (5.6), from a registered buffer `WRITE_FIXED` (5.1). May write less. */
+export function write(fd: Target, { address, length, hold, fixed }: Pinned, position: number): Op<number> {
+  const op = new Op(
+    WRITE,
+    fixed === NOT_FIXED ? IORING_OP_WRITE : IORING_OP_WRITE_FIXED,
+    position,
+    address,
+    length,
+  );
+  if (fixed !== NOT_FIXED) op.buf = fixed;
+  op.hold = hold;
+  return op.on(fd);
+}
+
+/** A transfer that writes all of it: as many ops as it takes. */
+export function writing(op: Op<number>): Transfer {
+  return op.off === CURRENT ? new SequentialWrite(op) : new Transfer(op, 'all', 'file');
 }
 
 /**
@@ -92,26 +86,28 @@ export function write(fd: number, source: Pinned, position: number): Transfer {
  * the position is put right before anything else happens.
  */
 class SequentialWrite extends Transfer {
-  readonly #fd: number;
-  readonly #length: number;
   /** Where it begins; below zero for a pipe or the like. */
-  readonly #from: number;
+  #from = -1;
+  #begun = false;
   #written = 0;
 
-  constructor(fd: number, { address, length, hold }: Pinned) {
-    super(WRITE, 'all', hold, IORING_OP_WRITE, fd, CURRENT, address, length);
-    this.#fd = fd;
-    this.#length = length;
-    this.#from = reactor().addon.seek(fd, CURRENT);
+  constructor(op: Op<number>) {
+    super(op, 'all', 'file');
   }
 
-  override complete(result: number, flags: number): void {
+  override start(timeout?: number): this {
+    if (!this.#begun) this.#from = reactor().addon.seek(this.op.fd, CURRENT);
+    this.#begun = true;
+    return super.start(timeout);
+  }
+
+  protected override finish(result: number): void {
     if (result > 0) {
-      const wanted = Math.min(this.#length - this.#written, MAX_RW_COUNT);
+      const wanted = Math.min(this.op.len - this.#written, MAX_RW_COUNT);
       this.#written += result;
-      if (result < wanted && this.#from >= 0) reactor().addon.seek(this.#fd, this.#from + this.#written);
+      if (result < wanted && this.#from >= 0) reactor().addon.seek(this.op.fd, this.#from + this.#written);
     }
-    super.complete(result, flags);
+    super.finish(result);
   }
 }
 awaitFast(SequentialWrite);

@@ -1,26 +1,31 @@
-import { IORING_OP_SEND, MSG_NOSIGNAL, MSG_WAITALL } from '@ouro/native/abi';
+import { ECANCELED, IORING_OP_SEND, MSG_NOSIGNAL, MSG_WAITALL } from '@ouro/native/abi';
 import {
-  AbortError,
-  addressOf,
   awaitFast,
-  Bounce,
   type Bytes,
-  lengthOf,
-  type OpKind,
-  SOCKET,
+  cancellation,
+  type Descriptor,
+  expire,
+  NO_TIMEOUT,
+  Op,
+  opKind,
+  pinned,
+  type Target,
   Transfer,
-  UNSTABLE,
-  type Until,
 } from '@ouro/runtime/driver';
 import { socketError } from '../errors.ts';
 
-const SEND: OpKind<number> = {
-  syscall: 'write',
-  resultIsFd: false,
-  decode: null,
+const SEND = opKind<number>('write', {
   error: (errno) => socketError(errno, 'write'),
   endsWithHandle: true,
-};
+});
+
+/** `send(2)` (5.6) without SIGPIPE. With `MSG_WAITALL` the kernel itself finishes short ones (5.19). */
+export function send(fd: Target, view: Bytes, flags: number): Op<number> {
+  const { address, length, hold } = pinned(view);
+  const op = new Op(SEND, IORING_OP_SEND, 0, address, length, flags | MSG_NOSIGNAL).on(fd);
+  op.hold = hold;
+  return op;
+}
 
 /**
  * The sends of one socket, one in the kernel at a time: it gives no order among several, and a short one would let
@@ -46,10 +51,15 @@ export class SendQueue {
     this.#ends--;
   }
 
-  add(send: Send): void {
+  /** Whether a send would be begun at once. */
+  get idle(): boolean {
+    return this.#current === null;
+  }
+
+  add(send: Send, timeout: number): void {
     if (this.#current === null) {
       this.#current = send;
-      this.#begin(send);
+      this.#begin(send, timeout);
     } else {
       this.#waiting.push(send);
     }
@@ -65,17 +75,17 @@ export class SendQueue {
 
   next(): void {
     this.#current = this.#waiting.shift() ?? null;
-    if (this.#current !== null) this.#begin(this.#current);
+    if (this.#current !== null) this.#begin(this.#current, NO_TIMEOUT);
     else if (this.#whenIdle.length > 0) for (const then of this.#whenIdle.splice(0)) then();
   }
 
-  #begin(send: Send): void {
+  #begin(send: Send, timeout: number): void {
     try {
-      send.start();
+      send.go(timeout);
     } catch (error) {
       // The kernel takes no more ops.
       this.#current = null;
-      send.refuse(error);
+      send.abandon(error);
     }
   }
 
@@ -91,44 +101,45 @@ export class SendQueue {
   }
 }
 
-/**
- * `send(2)` (5.6), the kernel itself finishing short ones (`MSG_WAITALL`, 5.19), without SIGPIPE. What was not taken
- * is sent again until all is gone.
- */
+/** A send in its socket's queue. What the kernel did not take is sent again until all is gone. */
 export class Send extends Transfer {
   readonly #queue: SendQueue;
-  /** Bytes to send. */
-  readonly length: number;
 
-  private constructor(
-    queue: SendQueue,
-    until: Until,
-    hold: unknown,
-    fd: number,
-    address: number,
-    length: number,
-    flags: number,
-  ) {
-    super(SEND, until, hold, IORING_OP_SEND, fd, SOCKET, address, length, flags);
+  private constructor(queue: SendQueue, op: Op<number>, all: boolean) {
+    super(op, all ? 'all' : 'short', 'socket');
     this.#queue = queue;
-    this.length = length;
   }
 
   /** A send of all of `view`. */
-  static whole(queue: SendQueue, fd: number, view: Bytes): Send {
-    return Send.#of(queue, 'all', fd, view, MSG_NOSIGNAL | MSG_WAITALL);
+  static whole(queue: SendQueue, fd: Descriptor, view: Bytes): Send {
+    return new Send(queue, send(fd, view, MSG_WAITALL), true);
   }
 
   /** A send of what the socket takes at once. */
-  static part(queue: SendQueue, fd: number, view: Bytes): Send {
-    return Send.#of(queue, 'short', fd, view, MSG_NOSIGNAL);
+  static part(queue: SendQueue, fd: Descriptor, view: Bytes): Send {
+    return new Send(queue, send(fd, view, 0), false);
   }
 
-  static #of(queue: SendQueue, until: Until, fd: number, view: Bytes, flags: number): Send {
-    const stable = addressOf(view);
-    const bounce = stable === UNSTABLE ? Bounce.filled(view) : null;
-    const address = bounce?.address ?? stable;
-    return new Send(queue, until, bounce ?? view, fd, address, lengthOf(view), flags);
+  /** Bytes to send. */
+  get length(): number {
+    return this.op.len;
+  }
+
+  /** Joins the queue. */
+  override start(timeout: number = NO_TIMEOUT): this {
+    if (this.op.len === 0) this.settle(0);
+    else if (timeout === NO_TIMEOUT || this.#queue.idle) this.#queue.add(this, timeout);
+    else {
+      // What is waited for is mostly the turn, which is no op.
+      expire(this, timeout);
+      this.#queue.add(this, NO_TIMEOUT);
+    }
+    return this;
+  }
+
+  /** @internal It is its turn. */
+  override go(timeout: number): this {
+    return super.go(timeout);
   }
 
   override complete(result: number, flags: number): void {
@@ -137,23 +148,13 @@ export class Send extends Transfer {
   }
 
   override cancel(reason?: unknown): void {
-    if (this.slot < 0 && this.#queue.remove(this)) this.abandon(new AbortError(reason));
+    if (this.slot < 0 && this.#queue.remove(this)) this.abandon(cancellation(reason));
     else super.cancel(reason);
-  }
-
-  /** A send of no bytes: done without the kernel. */
-  nothing(): void {
-    this.settle(0);
-  }
-
-  /** Fails a send that could not begin. */
-  refuse(error: unknown): void {
-    this.abandon(error instanceof Error ? error : new Error(String(error)));
   }
 
   /** Fails a send that has not begun. */
   drop(): void {
-    this.abandon(socketError(-125, 'write'));
+    this.abandon(socketError(ECANCELED, 'write'));
   }
 }
 awaitFast(Send);

@@ -1,0 +1,124 @@
+import { close, closeDirect } from './close.ts';
+import { invalidType } from './errors.ts';
+import type { Future } from './future.ts';
+import { startFlow } from './future.ts';
+import { HANDLE_CLOSED, type Operation } from './operation.ts';
+
+const CLOSED = -1;
+
+/**
+ * A descriptor with the ops that are in flight on it: what is below every handle. The ops form a list through
+ * themselves, so that joining and leaving cost a few stores.
+ */
+export class Descriptor implements AsyncDisposable {
+  /** Whether it is a place in the ring's own table (`IOSQE_FIXED_FILE`) and not a number of the process. */
+  readonly direct: boolean;
+  #fd: number;
+  #refed = true;
+  #first: Operation<unknown> | null = null;
+  #drained: (() => void) | null = null;
+  #closing: Future<void> | null = null;
+
+  /** Takes over an open descriptor. It is this object's to close. */
+  constructor(fd: number, direct = false) {
+    this.#fd = fd;
+    this.direct = direct;
+  }
+
+  /** The number; -1 once closed. */
+  get fd(): number {
+    return this.#fd;
+  }
+
+  get closed(): boolean {
+    return this.#fd === CLOSED;
+  }
+
+  /** Whether ops on it keep the process alive. */
+  get refed(): boolean {
+    return this.#refed;
+  }
+
+  /** Whether no op is in flight. */
+  get idle(): boolean {
+    return this.#first === null;
+  }
+
+  /** @internal */
+  add(op: Operation<unknown>): void {
+    op.next = this.#first;
+    if (this.#first !== null) this.#first.previous = op;
+    this.#first = op;
+  }
+
+  /** @internal */
+  delete(op: Operation<unknown>): void {
+    if (op.previous === null) this.#first = op.next;
+    else op.previous.next = op.next;
+    if (op.next !== null) op.next.previous = op.previous;
+    op.next = op.previous = null;
+    if (this.#first === null && this.#drained !== null) {
+      const then = this.#drained;
+      this.#drained = null;
+      then();
+    }
+  }
+
+  /** Cancels all ops in flight on it. Each rejects with an `AbortError`, or resolves if it was quicker. */
+  cancel(reason?: unknown): void {
+    for (let op = this.#first; op !== null; op = op.next) op.cancel(reason);
+  }
+
+  /** Lets ops on it keep the process alive (the default), or not. */
+  setRef(refed: boolean): void {
+    this.#refed = refed;
+    for (let op = this.#first; op !== null; op = op.next) op.setRef(refed);
+  }
+
+  /**
+   * Closes it: ops that only bring data are cancelled, what is to be written is finished first. Ops begun from here on
+   * fail with `EBADF`. Closing twice is one closing.
+   *
+   * @param first what has to be done before, when others have to let go of it too
+   */
+  close(first?: (() => Promise<void>) | null): Future<void> {
+    this.#closing ??= this.#close(first ?? null);
+    return this.#closing;
+  }
+
+  #close(first: (() => Promise<void>) | null): Future<void> {
+    const fd = this.#fd;
+    this.#fd = CLOSED;
+    if (first === null && this.#first === null) return this.#release(fd);
+    return startFlow(async () => {
+      this.#cancelEnding();
+      if (first !== null) await first();
+      await new Promise<void>((drained) => this.#whenIdle(drained));
+      await this.#release(fd);
+    });
+  }
+
+  #release(fd: number): Future<void> {
+    return this.direct ? closeDirect(fd) : close(fd);
+  }
+
+  #cancelEnding(): void {
+    for (let op = this.#first; op !== null; op = op.next) {
+      if (op.op.kind.endsWithHandle) op.cancel(HANDLE_CLOSED);
+    }
+  }
+
+  #whenIdle(then: () => void): void {
+    if (this.#first === null) then();
+    else this.#drained = then;
+  }
+
+  [Symbol.asyncDispose](): Future<void> {
+    return this.close();
+  }
+}
+
+/** Checks that a value is a `Descriptor`. */
+export function checkDescriptor(name: string, value: unknown): asserts value is Descriptor {
+  if (!(value instanceof Descriptor)) throw invalidType(name, 'a direct descriptor', value);
+}

@@ -1,0 +1,124 @@
+import { IOSQE_FIXED_FILE } from '@ouro/native/abi';
+import type { Descriptor } from './descriptor.ts';
+import { checkInteger, type ErrorDetail, invalidType } from './errors.ts';
+
+/** What the ops of one kind have in common. One constant object for each kind, made by `opKind`. */
+export interface OpKind<T> {
+  /** As errors and metrics name it: the system call that does the same. */
+  readonly syscall: string;
+  /** A result of zero or more is a descriptor, which is closed if nobody takes it. */
+  readonly resultIsFd: boolean;
+  /** A result below zero that is success all the same (`ETIME` of a timeout); 0 for none. */
+  readonly passes: number;
+  /**
+   * Turns a result of zero or more into the value; null where the result is the value. Runs before the slot and its
+   * scratch are given on.
+   */
+  readonly decode: ((result: number, op: Op<unknown>, slot: number, cqeFlags: number) => T) | null;
+  /** Makes the error for a result below zero; null for `systemError`. */
+  readonly error: ((errno: number, op: Op<unknown>) => Error) | null;
+  /** Given up when the handle is closed: what only brings data. What was to be written is finished first. */
+  readonly endsWithHandle: boolean;
+}
+
+/** Makes an `OpKind`; all of them have the same shape, so that what runs for each op stays monomorphic. */
+export function opKind<T>(
+  syscall: string,
+  {
+    resultIsFd = false,
+    passes = 0,
+    decode = null,
+    error = null,
+    endsWithHandle = false,
+  }: Partial<Omit<OpKind<T>, 'syscall'>> = {},
+): OpKind<T> {
+  return { syscall, resultIsFd, passes, decode, error, endsWithHandle };
+}
+
+/** For kinds whose success says nothing. */
+export function nothing(): undefined {
+  return undefined;
+}
+
+/** What has a descriptor: a number, a direct descriptor, or a handle such as `File` or `TcpStream`. */
+export type Target = number | Descriptor | { readonly descriptor: Descriptor };
+
+/**
+ * One SQE to be (`struct io_uring_sqe`), with what its result means. Nothing happens before it is handed to `submit`,
+ * `chain`, `batch` or `stream`. The fields have the kernel's names; a kind of op fills those that it needs.
+ *
+ * @typeParam T what its future resolves to
+ */
+export class Op<T> {
+  readonly kind: OpKind<T>;
+  readonly opcode: number;
+  /** `IOSQE_*` bits. */
+  flags = 0;
+  ioprio = 0;
+  fd = -1;
+  /** `off`, `addr2`, `cmd_op`; -1 is the all-ones of "current position". */
+  off: number;
+  /** `addr`, `splice_off_in`. Memory there must stay in place until the last CQE: see `hold`. */
+  addr: number;
+  len: number;
+  /** `rw_flags` and its siblings. */
+  opFlags: number;
+  /** `buf_index`, `buf_group`. */
+  buf = 0;
+  /** `file_index`, `splice_fd_in`, `optlen`. */
+  file = 0;
+  /** `addr3`, `optval`. */
+  addr3 = 0;
+  /** Whatever must stay alive until the last CQE: the caller's buffer, or a `Bounce`. */
+  hold: unknown = null;
+  /** Path and the like, for errors. */
+  detail: ErrorDetail | null = null;
+  /** The handle that the op belongs to: closing or cancelling that ends the op. */
+  descriptor: Descriptor | null = null;
+
+  constructor(kind: OpKind<T>, opcode: number, off = 0, addr = 0, len = 0, opFlags = 0) {
+    this.kind = kind;
+    this.opcode = opcode;
+    this.off = off;
+    this.addr = addr;
+    this.len = len;
+    this.opFlags = opFlags;
+  }
+
+  /**
+   * Fills the scratch memory of the slot that the op was given, and sets the fields that point there. For kinds that
+   * need memory beside the caller's; called each time the op is queued. Must not throw.
+   */
+  place(_slot: number): void {
+    // Most kinds need none.
+  }
+
+  /**
+   * Makes the op one on `target`.
+   * @throws TypeError, RangeError if that is not a descriptor
+   */
+  on(target: Target): this {
+    if (typeof target === 'number') {
+      checkInteger('fd', target, 0, 0x7fff_ffff);
+      this.fd = target;
+      return this;
+    }
+    return this.#onDescriptor(descriptorOf(target));
+  }
+
+  #onDescriptor(descriptor: Descriptor): this {
+    this.descriptor = descriptor;
+    this.fd = descriptor.fd;
+    if (descriptor.direct) this.flags |= IOSQE_FIXED_FILE;
+    return this;
+  }
+}
+
+/** The descriptor of a handle. @throws TypeError if it is none */
+export function descriptorOf(target: Exclude<Target, number>): Descriptor {
+  if (typeof target === 'object' && target !== null) {
+    if ('descriptor' in target) return target.descriptor;
+    if ('direct' in target) return target;
+  }
+  throw invalidType('fd', 'of type number or a handle with a descriptor', target);
+}
