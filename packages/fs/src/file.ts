@@ -22,7 +22,7 @@ import { open, openKind } from './op/open.ts';
 import { fstat } from './op/statx.ts';
 import { fdatasync, fsync } from './op/sync.ts';
 import { CURRENT, read, write, writing } from './op/transfer.ts';
-import { truncate } from './op/truncate.ts';
+import { ftruncate } from './op/truncate.ts';
 import { checkPath, type PathLike } from './path.ts';
 import type { Stats } from './stats.ts';
 
@@ -144,7 +144,7 @@ export class File implements AsyncDisposable {
   /** Cuts the file to `length` bytes, or extends it with zeros. */
   truncate(length = 0, options?: OpOptions): Future<void> {
     checkInteger('length', length, 0, Number.MAX_SAFE_INTEGER);
-    return truncate(this.descriptor, length, options);
+    return this.#submit(ftruncate(this.descriptor, length), options);
   }
 
   /** Cancels all ops in flight on the file. */

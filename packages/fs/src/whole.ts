@@ -16,12 +16,13 @@ import {
   rejected,
   type Steps,
   type SystemError,
+  submit,
 } from '@ouro/runtime/driver';
 import { toBytes } from './file.ts';
 import { fileMode, type OpenFlags, openFlags } from './flags.ts';
 import { openFd } from './op/open.ts';
 import { write, writing } from './op/transfer.ts';
-import { truncate } from './op/truncate.ts';
+import { ftruncate } from './op/truncate.ts';
 import { checkPath, type PathLike } from './path.ts';
 import { WholeRead } from './read-whole.ts';
 
@@ -132,7 +133,8 @@ export function writeFile(
       // No step: all is written, so it can no longer be cancelled. Most files have their length already, which saves
       // the kernel thread that a truncation takes; writing nothing must still change the time of the file.
       const size = inPlace ? reactor().addon.sizeHint(fd) : -1;
-      if (size > source.length || (size === 0 && source.length === 0)) await truncate(fd, source.length);
+      if (size > source.length || (size === 0 && source.length === 0))
+        await submit(ftruncate(fd, source.length));
     } finally {
       await close(fd);
     }

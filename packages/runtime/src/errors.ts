@@ -1,5 +1,5 @@
 import { getSystemErrorMap } from 'node:util';
-import { EBADF, ETIMEDOUT } from '@ouro/native/abi';
+import { EBADF, ETIMEDOUT, OPCODE_NAMES, OPCODE_SINCE } from '@ouro/native/abi';
 
 /** What an error of a system call says beside its code. */
 export interface ErrorDetail {
@@ -84,6 +84,16 @@ export function cancellation(reason: unknown, bytesTransferred = 0): AbortError 
 /** The use of something closed: `EBADF`, as Node's FileHandle says it. */
 export function closedError(syscall: string): SystemError {
   return systemError(EBADF, syscall);
+}
+
+/** An op that this kernel does not have, and that nothing can stand in for: `code: 'ERR_OURO_UNSUPPORTED'`. */
+export function unsupportedError(opcode: number, syscall: string): Error {
+  const name = OPCODE_NAMES[opcode];
+  const what = name === undefined ? `opcode ${opcode}` : `IORING_OP_${name} (Linux ${OPCODE_SINCE[opcode]})`;
+  return Object.assign(new Error(`This kernel cannot do ${what}, ${syscall}`), {
+    code: 'ERR_OURO_UNSUPPORTED',
+    syscall,
+  });
 }
 
 /** A `TypeError` shaped like Node's `ERR_INVALID_ARG_TYPE`. */

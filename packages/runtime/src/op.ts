@@ -94,6 +94,14 @@ export class Op<T> {
   }
 
   /**
+   * Does the same without the ring, for kernels that lack the op (`Reactor.supports`), and resolves to what the kernel's
+   * completion would say: zero or more, or an errno below zero. Null where there is no other way: the op is refused then.
+   */
+  elsewhere(): PromiseLike<number> | null {
+    return null;
+  }
+
+  /**
    * Makes the op one on `target`.
    * @throws TypeError, RangeError if that is not a descriptor
    */

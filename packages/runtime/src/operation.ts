@@ -9,7 +9,7 @@ import {
 } from '@ouro/native/abi';
 import { followersOf, type Members } from './cancel.ts';
 import type { Descriptor } from './descriptor.ts';
-import { cancellation, closedError, Expired, systemError } from './errors.ts';
+import { cancellation, closedError, Expired, systemError, unsupportedError } from './errors.ts';
 import { awaitFast, Future } from './future.ts';
 import type { Op } from './op.ts';
 import { NO_TIMEOUT, type OpOptions, refusal, timeoutOf } from './op-options.ts';
@@ -73,6 +73,18 @@ export class Operation<T> extends Future<T> implements Completion {
     const slot = reactor().take(this);
     op.place(slot);
     return this.enqueue(slot, op.off, op.addr, op.len, timeout);
+  }
+
+  /** Has it done without the ring. What does it cannot be called back: cancelling and timeouts have no effect. */
+  startElsewhere(): void {
+    const { op } = this;
+    const elsewhere = op.elsewhere();
+    if (elsewhere === null) this.abandon(unsupportedError(op.opcode, op.kind.syscall));
+    else
+      elsewhere.then(
+        (result) => this.finish(result, 0),
+        (error: unknown) => this.abandon(error),
+      );
   }
 
   /** Queues the op at another place or with another length than it says. */
@@ -238,7 +250,8 @@ export function begin<O extends Operation<unknown>>(operation: O, options?: OpOp
       if (!descriptor.refed) operation.refed = false;
     }
     try {
-      if (options === undefined) operation.start();
+      if (!reactor().supports(operation.op.opcode)) operation.startElsewhere();
+      else if (options === undefined) operation.start();
       else {
         operation.follow(options);
         operation.start(timeoutOf(options));

@@ -5,6 +5,7 @@ import {
   IORING_OP_ASYNC_CANCEL,
   IORING_OP_CLOSE,
   IORING_OP_LINK_TIMEOUT,
+  OPCODE_NAMES,
 } from '@ouro/native/abi';
 import {
   ARMED,
@@ -56,6 +57,7 @@ export class Reactor {
   #gatherers = 0;
   readonly #sqEntries: number;
   readonly #sqMask: number;
+  readonly #supported: Uint8Array;
 
   constructor(native: Addon, config: RingConfig) {
     this.addon = native;
@@ -71,11 +73,12 @@ export class Reactor {
     this.#sqEntries = ring.sqEntries;
     this.#sqMask = ring.sqEntries - 1;
     this.slots = new Slots(native);
+    this.#supported = supported(ring.opcodes);
   }
 
-  /** Whether the kernel knows an opcode. */
+  /** Whether the kernel knows an opcode, and `OURO_WITHOUT` does not forbid it. */
   supports(opcode: number): boolean {
-    return ((this.ring.opcodes[opcode] ?? 0) & IO_URING_OP_SUPPORTED) !== 0;
+    return this.#supported[opcode] === 1;
   }
 
   /**
@@ -335,6 +338,17 @@ export class Reactor {
     }
     this.#gatherers = 0;
   }
+}
+
+/**
+ * Which opcodes may be used: those of the kernel without those in the environment's `OURO_WITHOUT` (names with commas
+ * between them), with which one sees how a program gets on where an op is missing.
+ */
+function supported(opcodes: Uint8Array): Uint8Array {
+  const without = (process.env.OURO_WITHOUT ?? '').split(',');
+  return opcodes.map((flags, opcode) =>
+    (flags & IO_URING_OP_SUPPORTED) !== 0 && !without.includes(OPCODE_NAMES[opcode]) ? 1 : 0,
+  );
 }
 
 /** Tells of an error that is our own: loud, and without losing the rest of the batch. */

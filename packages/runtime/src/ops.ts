@@ -1,0 +1,4 @@
+/**
+ * The kernel's ops that are neither of files nor of sockets, one SQE each, for `submit`, `chain`, `batch` and `stream`.
+ */
+export { nopOp as nop } from './nop.ts';
