@@ -2,6 +2,7 @@ export { type Capabilities, capabilities, UringUnavailableError } from './capabi
 export { DirectDescriptor, FileRegistry, files, type Into } from './direct.ts';
 export { AbortError, type SystemError, type TimeoutError } from './errors.ts';
 export { Future } from './future.ts';
+export { Inbox, type InboxAddress, type InboxOptions } from './inbox.ts';
 export { type Metrics, metrics } from './metrics.ts';
 export { Op, type OpKind, opKind, type Target } from './op.ts';
 export type { OpOptions } from './op-options.ts';

@@ -24,7 +24,14 @@ import {
 } from '@ouro/native/layout';
 import { systemError } from './errors.ts';
 import { type RingConfig, type RunOptions, ringConfig } from './options.ts';
-import { type Completion, type ScratchChunk, Slots, scratchOffset, TIMEOUT_AT } from './slots.ts';
+import {
+  type Completion,
+  type ScratchChunk,
+  Slots,
+  scratchOffset,
+  TIMEOUT_AT,
+  WIDE_OPERANDS,
+} from './slots.ts';
 import { placeTimespec } from './timespec.ts';
 
 /** Somebody who gathers what one batch brings. */
@@ -45,7 +52,7 @@ export class Reactor {
   readonly ring: RingDescription;
   readonly config: RingConfig;
   readonly slots: Slots;
-  /** CQEs whose slot had moved on. Always 0: a slot lives until its last CQE. */
+  /** CQEs whose slot had moved on: messages to an `Inbox` that was closed. Else 0: a slot lives until its last CQE. */
   stale = 0;
   readonly words: Uint32Array;
   readonly counters: Float64Array;
@@ -106,7 +113,7 @@ export class Reactor {
    * Second half of an op: writes its SQE (`struct io_uring_sqe`, 64 bytes). From here on the kernel may use all
    * that it refers to until the last CQE.
    *
-   * @param head opcode, `IOSQE_*` flags << 8, ioprio << 16
+   * @param head opcode, `IOSQE_*` flags and `WIDE_OPERANDS` << 8, ioprio << 16
    * @param offset `off`/`addr2`; -1 is the all-ones of "current position"
    * @param address `addr`
    * @param length `len`
@@ -149,6 +156,7 @@ export class Reactor {
     sqes[at + 13] = addr3 / TWO_32;
     sqes[at + 14] = 0;
     sqes[at + 15] = 0;
+    if ((head & (WIDE_OPERANDS << 8)) !== 0) this.#widen(at, head, slot);
     const completion = slots.completions[slot];
     if (completion?.refed === true) {
       slots.refed[slot] = 1;
@@ -162,6 +170,14 @@ export class Reactor {
     }
     words[SQ_TAIL] = tail + 1;
     if (words[ARMED] === 0 && words[REFS] !== 0) this.addon.arm();
+  }
+
+  #widen(at: number, head: number, slot: number): void {
+    const { words } = this.slots.scratch(slot);
+    const from = scratchOffset(slot) >> 2;
+    const sqes = this.#sqes;
+    sqes[at] = head & ~(WIDE_OPERANDS << 8);
+    for (let word = 0; word < 4; word++) sqes[at + 2 + word] = words[from + word];
   }
 
   /**
