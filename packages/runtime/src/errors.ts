@@ -1,5 +1,5 @@
 import { getSystemErrorMap } from 'node:util';
-import { EBADF, EBADFD, ETIMEDOUT, OPCODE_NAMES, OPCODE_SINCE } from '@ouro/native/abi';
+import { EBADF, EBADFD, ECHILD, ETIMEDOUT, OPCODE_NAMES, OPCODE_SINCE } from '@ouro/native/abi';
 
 /** What an error of a system call says beside its code. */
 export interface ErrorDetail {
@@ -22,6 +22,7 @@ export interface SystemError extends Error {
 
 /** What libuv, from which Node has its names, does not know. */
 const UNNAMED: ReadonlyMap<number, readonly [name: string, message: string]> = new Map([
+  [ECHILD, ['ECHILD', 'no child processes']],
   [EBADFD, ['EBADFD', 'file descriptor in bad state']],
 ]);
 

@@ -15,7 +15,7 @@ const FILES_UPDATE = opKind<number>('files_update');
  * many. What was open in a place is closed there; the descriptors themselves stay open. `files().register` does this for
  * one, with a place of its own.
  *
- * Fails with EBADF if none could be put there, EINVAL for places that the table does not have.
+ * Fails with EBADF if the first is no descriptor (its place is empty then, whatever was there before), EINVAL for places that the table does not have.
  *
  * @param first the first place: yours by `files().allocate()`, as those behind it
  * @param fds descriptors; -1 empties a place, -2 leaves it as it is

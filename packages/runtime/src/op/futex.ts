@@ -110,6 +110,7 @@ export function futexWaitv(waiters: readonly FutexWaiter[]): Op<number> {
     memory.writeUInt32LE(FUTEX2_SIZE_U32, at * WAITER_BYTES + 16);
   });
   const op = new Op(FUTEX_WAITV, IORING_OP_FUTEX_WAITV, 0, reactor().addon.addressOf(memory), length);
+  op.fd = 0; // the kernel wants it so
   op.hold = [memory, waiters.map(({ view }) => view)];
   return op;
 }
