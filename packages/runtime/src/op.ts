@@ -85,6 +85,8 @@ export class Op<T> {
   detail: ErrorDetail | null = null;
   /** The place that the op opens into; null where the kernel chooses one, or for ordinary descriptors. */
   opens: Opens | null = null;
+  /** The place that the op empties, of ops in chains that close what the chain has opened. */
+  closes: Opens | null = null;
   /** The handle that the op belongs to: closing or cancelling that ends the op. */
   descriptor: Descriptor | null = null;
 

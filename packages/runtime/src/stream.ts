@@ -123,7 +123,7 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
     }
     this.#slot = slot;
     this.#stopping = false;
-    descriptor?.addStream(this);
+    descriptor?.attach(this);
   }
 
   complete(result: number, cqeFlags: number): void {
@@ -132,7 +132,7 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
     const more = (cqeFlags & IORING_CQE_F_MORE) !== 0;
     if (!more) {
       this.#slot = -1;
-      this.op.descriptor?.deleteStream(this);
+      this.op.descriptor?.detach(this);
     }
     if (result >= 0 || result === kind.passes) this.#deliver(Math.max(result, 0), slot, cqeFlags);
     else if (!(this.#stopping && (result === ECANCELED || result === EINTR))) {
