@@ -1,4 +1,5 @@
 export { type BatchOptions, batch, type Settled, type Values } from './batch.ts';
+export { BufferPool, type BufferPoolOptions, Lease } from './buffer-pool.ts';
 export { type Capabilities, capabilities, UringUnavailableError } from './capabilities.ts';
 export { ChainError, chain, Link, type LinkOptions, link, type Results } from './chain.ts';
 export { DirectDescriptor, FileRegistry, files, type Into } from './direct.ts';
