@@ -35,6 +35,7 @@ export {
   WNOWAIT,
   WSTOPPED,
 } from '@ouro/native/abi';
+export { closing as close } from './direct.ts';
 export { nopOp as nop } from './nop.ts';
 export { asyncCancel, type CancelTarget } from './op/async-cancel.ts';
 export { type EpollEvent, epollCtl, epollWait } from './op/epoll.ts';
