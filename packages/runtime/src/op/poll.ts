@@ -1,7 +1,6 @@
 import {
   IORING_OP_POLL_ADD,
   IORING_OP_POLL_REMOVE,
-  IORING_POLL_ADD_LEVEL,
   IORING_POLL_ADD_MULTI,
   IORING_POLL_UPDATE_EVENTS,
 } from '@ouro/native/abi';
@@ -11,10 +10,11 @@ import { type InFlight, NamingOp } from './in-flight.ts';
 
 /** What `pollAdd` takes. */
 export interface PollOptions {
-  /** For `stream`: each time that something has come up (5.13, `IORING_POLL_ADD_MULTI`). @default false */
+  /**
+   * For `stream`: each time that something has come up (5.13, `IORING_POLL_ADD_MULTI`). What stays as it is is told once: for
+   * more, poll again. (`IORING_POLL_ADD_LEVEL` has a name, and no kernel up to 6.18 that takes it.) @default false
+   */
   readonly multishot?: boolean | undefined;
-  /** Tells again as long as it is so, not only of changes (6.0, `IORING_POLL_ADD_LEVEL`). @default false */
-  readonly level?: boolean | undefined;
 }
 
 const POLL = opKind<number>('poll', { endsWithHandle: true });
@@ -29,7 +29,7 @@ function checkEvents(events: number): void {
  * Waits until a descriptor is ready (5.1): `poll(2)`, without the loop. Resolves to what is so of `events`, with `POLLERR` and
  * `POLLHUP`, which need not be asked for.
  *
- * Fails with EBADF, and with EPERM or at once where a file cannot be polled.
+ * Fails with EBADF. A file that cannot be polled is always ready.
  *
  * @param events `POLL*` bits
  * @throws TypeError, RangeError for bad arguments
@@ -38,11 +38,10 @@ function checkEvents(events: number): void {
 export function pollAdd(
   fd: Target,
   events: number,
-  { multishot = false, level = false }: PollOptions = {},
+  { multishot = false }: PollOptions = {},
 ): Op<number> {
   checkEvents(events);
-  const len = (multishot ? IORING_POLL_ADD_MULTI : 0) | (level ? IORING_POLL_ADD_LEVEL : 0);
-  return new Op(POLL, IORING_OP_POLL_ADD, 0, 0, len, events).on(fd);
+  return new Op(POLL, IORING_OP_POLL_ADD, 0, 0, multishot ? IORING_POLL_ADD_MULTI : 0, events).on(fd);
 }
 
 /**

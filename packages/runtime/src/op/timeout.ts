@@ -24,7 +24,10 @@ export interface TimeoutOpOptions {
   readonly clock?: Clock | undefined;
   /** Whether the time is one of the clock's (milliseconds since its zero) and not from now. @default false */
   readonly absolute?: boolean | undefined;
-  /** Ends as well when so many ops queued behind it have completed, the runtime's own included. @default 0, none */
+  /**
+   * Ends as well when so many ops queued behind it have completed, the runtime's own included, other timeouts not.
+   * @default 0, none
+   */
   readonly count?: number | undefined;
   /** For `stream`: again and again (6.4, `IORING_TIMEOUT_MULTISHOT`). @default false */
   readonly repeat?: boolean | undefined;
