@@ -191,7 +191,7 @@ describe('epollCtl and epollWait', () => {
     expect(() => epollCtl(9, 4, 0, 0, 0)).toThrow(/operation/);
     expect(() => epollCtl(9, EPOLL_CTL_DEL, -1, 0, 0)).toThrow(/fd/);
     expect(() => epollCtl(9, EPOLL_CTL_ADD, 0, POLLIN, 2 ** 60)).toThrow(/data/);
-    await using direct = await files().register(openSync('/dev/null'));
+    await using direct = await files().register(openSync('/dev/null', 'r'));
     expect(() => epollCtl(9, EPOLL_CTL_ADD, direct, POLLIN, 0)).toThrow(TypeError);
   });
 });

@@ -107,8 +107,8 @@ export function post(address: InboxAddress, value: number): Op<void> {
  * (with `post`, say), which takes it over as `files().adopt(place)`. Ours stays open. The other thread must have its table:
  * by having called `files()`.
  *
- * Fails with EINVAL if the address is one of this thread, EBADF if nothing is open here, ENXIO if the other thread has no table,
- * ENFILE if that is full, EBADF or EBADFD if it has ended.
+ * Fails with EINVAL if the address is one of this thread, EBADF if nothing is open here, ENFILE if the other thread's
+ * table is full or not there (ENXIO if a place was asked for), EBADF or EBADFD if that thread has ended.
  *
  * @param address of any inbox of that thread
  * @param place where in its table; the kernel finds one if it is left out
