@@ -86,7 +86,8 @@ export interface RunOptions {
   /**
    * A wait goes on until it has so many completions, or one and the time is over (6.12; older kernels end it at the
    * first): fewer, larger batches for up to so much latency, also for timers and everything else of Node's that
-   * comes by a descriptor. `OURO_MIN_WAIT`: completions:microseconds
+   * comes by a descriptor. Only the timeouts of the ring (`sleep`) end it at once. `OURO_MIN_WAIT`:
+   * completions:microseconds
    * @default none: the first completion ends the wait
    */
   readonly minWait?: MinWaitOptions | undefined;
@@ -147,42 +148,49 @@ const MOST_WORKERS = 65_535;
 export function ringConfig(options: RunOptions = {}, env: NodeJS.ProcessEnv = process.env): RingConfig {
   if (typeof options !== 'object' || options === null)
     throw invalidType('options', 'of type object', options);
-  const sqEntries =
-    options.entries === undefined
-      ? (variable(env, 'OURO_ENTRIES', powerOfTwoIn(8, MOST_SQ_ENTRIES)) ?? DEFAULT_ENTRIES)
-      : powerOfTwo('options.entries', options.entries, 8, MOST_SQ_ENTRIES);
-  const cqEntries =
-    options.cqEntries === undefined
-      ? (variable(env, 'OURO_CQ_ENTRIES', powerOfTwoIn(sqEntries, MOST_CQ_ENTRIES)) ??
-        Math.max(DEFAULT_CQ_ENTRIES, sqEntries))
-      : powerOfTwo('options.cqEntries', options.cqEntries, sqEntries, MOST_CQ_ENTRIES);
-  const sqpoll = checkSqpoll(options.sqpoll ?? variable(env, 'OURO_SQPOLL', parseSqpoll) ?? false);
-  const polled = (sqpoll.modeFlags & IORING_SETUP_SQPOLL) !== 0;
-  const spin = checkSpin(options.spin ?? variable(env, 'OURO_SPIN', parseSpin) ?? (polled ? 'auto' : false));
-  const minWait = checkMinWait(options.minWait ?? variable(env, 'OURO_MIN_WAIT', parseMinWait));
-  const fixedFiles =
-    options.fixedFiles ??
-    variable(env, 'OURO_FIXED_FILES', integerIn(1, MOST_FIXED_FILES)) ??
-    DEFAULT_FIXED_FILES;
-  checkInteger('options.fixedFiles', fixedFiles, 1, MOST_FIXED_FILES);
-  const workers = checkWorkers(options.workers ?? variable(env, 'OURO_WORKERS', parseWorkers) ?? {});
+  // What the program says wins even where it is wrong: null is refused below, not replaced.
+  const given = <K extends keyof RunOptions>(
+    name: K,
+    variableName: string,
+    parse: Parse<NonNullable<RunOptions[K]>>,
+  ): RunOptions[K] => (options[name] === undefined ? variable(env, variableName, parse) : options[name]);
+
+  const sqEntries = powerOfTwo(
+    'options.entries',
+    given('entries', 'OURO_ENTRIES', powerOfTwoIn(8, MOST_SQ_ENTRIES)),
+    DEFAULT_ENTRIES,
+    8,
+    MOST_SQ_ENTRIES,
+  );
+  const cqEntries = powerOfTwo(
+    'options.cqEntries',
+    given('cqEntries', 'OURO_CQ_ENTRIES', powerOfTwoIn(sqEntries, MOST_CQ_ENTRIES)),
+    Math.max(DEFAULT_CQ_ENTRIES, sqEntries),
+    sqEntries,
+    MOST_CQ_ENTRIES,
+  );
+  const { modeFlags, ...thread } = checkSqpoll(given('sqpoll', 'OURO_SQPOLL', parseSqpoll));
   return {
     sqEntries,
     cqEntries,
-    modeFlags:
-      sqpoll.modeFlags | iopollFlags(options.iopoll ?? variable(env, 'OURO_IOPOLL', parseIopoll) ?? false),
-    sqIdle: sqpoll.sqIdle,
-    sqCpu: sqpoll.sqCpu,
-    ...spin,
-    ...minWait,
-    fixedFiles,
-    ...workers,
+    modeFlags: modeFlags | iopollFlags(given('iopoll', 'OURO_IOPOLL', parseIopoll)),
+    ...thread,
+    ...checkSpin(given('spin', 'OURO_SPIN', parseSpin), modeFlags === 0 ? false : 'auto'),
+    ...checkMinWait(given('minWait', 'OURO_MIN_WAIT', parseMinWait)),
+    fixedFiles: checkFixedFiles(given('fixedFiles', 'OURO_FIXED_FILES', integerIn(1, MOST_FIXED_FILES))),
+    ...checkWorkers(given('workers', 'OURO_WORKERS', parseWorkers)),
   };
 }
 
-function powerOfTwo(name: string, value: unknown, lowest: number, highest: number): number {
+function powerOfTwo(name: string, said: unknown, otherwise: number, lowest: number, highest: number): number {
+  const value = said === undefined ? otherwise : said;
   checkInteger(name, value, lowest, highest);
   if ((value & (value - 1)) !== 0) throw outOfRange(name, 'a power of two', value);
+  return value;
+}
+
+function checkFixedFiles(value: unknown = DEFAULT_FIXED_FILES): number {
+  checkInteger('options.fixedFiles', value, 1, MOST_FIXED_FILES);
   return value;
 }
 
@@ -190,7 +198,9 @@ function isObject(value: unknown): value is object {
   return typeof value === 'object' && value !== null;
 }
 
-function checkSqpoll(value: boolean | SqpollOptions): Pick<RingConfig, 'modeFlags' | 'sqIdle' | 'sqCpu'> {
+function checkSqpoll(
+  value: boolean | SqpollOptions = false,
+): Pick<RingConfig, 'modeFlags' | 'sqIdle' | 'sqCpu'> {
   if (typeof value === 'boolean') {
     return { modeFlags: value ? IORING_SETUP_SQPOLL : 0, sqIdle: DEFAULT_SQ_IDLE_MS, sqCpu: 0 };
   }
@@ -202,7 +212,7 @@ function checkSqpoll(value: boolean | SqpollOptions): Pick<RingConfig, 'modeFlag
   return { modeFlags: IORING_SETUP_SQPOLL | bound, sqIdle: idle, sqCpu: cpu ?? 0 };
 }
 
-function iopollFlags(value: boolean | 'hybrid'): number {
+function iopollFlags(value: boolean | 'hybrid' = false): number {
   if (value === 'hybrid') return IORING_SETUP_IOPOLL | IORING_SETUP_HYBRID_IOPOLL;
   if (typeof value === 'boolean') return value ? IORING_SETUP_IOPOLL : 0;
   throw typeof value === 'string'
@@ -210,7 +220,11 @@ function iopollFlags(value: boolean | 'hybrid'): number {
     : invalidType('options.iopoll', "of type boolean or 'hybrid'", value);
 }
 
-function checkSpin(value: boolean | 'auto' | SpinOptions): Pick<RingConfig, 'spinMax' | 'spinShare'> {
+function checkSpin(
+  said: boolean | 'auto' | SpinOptions | undefined,
+  otherwise: false | 'auto',
+): Pick<RingConfig, 'spinMax' | 'spinShare'> {
+  const value = said === undefined ? otherwise : said;
   if (typeof value === 'string' && value !== 'auto') {
     throw outOfRange('options.spin', "true, false, 'auto' or an object", value);
   }
@@ -237,7 +251,7 @@ function checkMinWait(
   return { minWaitCompletions: completions, minWaitUs: us };
 }
 
-function checkWorkers(value: WorkerLimits): Pick<RingConfig, 'boundedWorkers' | 'unboundedWorkers'> {
+function checkWorkers(value: WorkerLimits = {}): Pick<RingConfig, 'boundedWorkers' | 'unboundedWorkers'> {
   if (!isObject(value)) throw invalidType('options.workers', 'of type object', value);
   const { bounded, unbounded } = value;
   if (bounded !== undefined) checkInteger('options.workers.bounded', bounded, 1, MOST_WORKERS);

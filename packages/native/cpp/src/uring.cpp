@@ -73,6 +73,7 @@ constexpr int64_t kTeardownPatienceNs = 100'000'000;
 constexpr int kClosePatience = 50;  // times that without one close: a hung server is not waited for for ever
 constexpr int kMostFailures = 500;
 constexpr int kPausesPerLook = 16;  // about a microsecond: looking at the clock costs more than at the queue
+constexpr int kLooksBeforeYield = 8;
 constexpr int64_t kFlushPatienceNs = 100'000'000;
 
 }  // namespace
@@ -285,7 +286,7 @@ int Uring::get_events(uint32_t min_complete, int64_t timeout_ns) {
 }
 
 bool Uring::spin(int64_t deadline_ns) {
-  for (;;) {
+  for (int looks = 0;; ++looks) {
     for (int i = 0; i < kPausesPerLook; ++i) {
       if (cq_ready() > 0) return true;
       if (sq_flag(IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) {
@@ -296,6 +297,8 @@ bool Uring::spin(int64_t deadline_ns) {
       relax();
     }
     if (now_ns() >= deadline_ns) return false;
+    // The kernel's thread may have been put on our own CPU, where it waits for us as we wait for it.
+    if (sqpoll() && looks >= kLooksBeforeYield && load_head() != sq_submitted_) sched_yield();
   }
 }
 
