@@ -198,7 +198,8 @@ describe('the environment', () => {
 
 describe('options once the ring runs', () => {
   it('may be said again, and not be changed: the error names each change', async () => {
-    const { stdout } = await runProgram(`
+    const { stdout } = await runProgram(
+      `
       import { run } from '@ouro/runtime';
       await run(() => {}, { entries: 64, spin: { max: 20 } });
       await run(() => {}, { entries: 64, spin: { max: 20 } });
@@ -207,7 +208,9 @@ describe('options once the ring runs', () => {
       } catch (error) {
         console.log(error.code, error.message);
       }
-    `);
+`,
+      { env: { OURO_SQPOLL: '' } },
+    );
     expect(stdout).toContain('ERR_OURO_RING_ACTIVE');
     expect(stdout).toContain('spinMax from 20 to 0');
     expect(stdout).toContain('fixedFiles from 1024 to 9');
