@@ -304,6 +304,13 @@ export const IORING_RSRC_REGISTER_SPARSE = 0x1; // 5.19
 /** 6.12: flag of IORING_REGISTER_PBUF_RING. */
 export const IOU_PBUF_RING_INC = 2;
 
+// io_uring_params.flags: the modes; the rest is native code's to choose
+export const IORING_SETUP_IOPOLL = 0x1;
+export const IORING_SETUP_SQPOLL = 0x2;
+export const IORING_SETUP_SQ_AFF = 0x4;
+/** 6.13 */
+export const IORING_SETUP_HYBRID_IOPOLL = 0x2_0000;
+
 // io_uring_params.features
 /** 6.3: stands for `IORING_MSG_RING_FLAGS_PASS`, which cannot be probed by itself. */
 export const IORING_FEAT_REG_REG_RING = 0x2000;
