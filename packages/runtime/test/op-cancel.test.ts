@@ -89,7 +89,9 @@ describe('asyncCancel', () => {
     await over;
     expect(() => asyncCancel({})).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARG_TYPE' }));
     expect(() => asyncCancel({ target: 'any', fd: 1 })).toThrow(TypeError);
-    expect(() => asyncCancel({ target: over })).toThrow(expect.objectContaining({ code: 'ERR_INVALID_STATE' }));
+    expect(() => asyncCancel({ target: over })).toThrow(
+      expect.objectContaining({ code: 'ERR_INVALID_STATE' }),
+    );
     expect(() => asyncCancel({ opcode: 256 })).toThrow(RangeError);
   });
 

@@ -113,7 +113,9 @@ describe('provideBuffers and removeBuffers', () => {
 
   it('are refused for memory that is too small or may move', () => {
     const slab = Buffer.alloc(100);
-    expect(() => provideBuffers(50, slab, 50, 3)).toThrow(expect.objectContaining({ code: 'ERR_OUT_OF_RANGE' }));
+    expect(() => provideBuffers(50, slab, 50, 3)).toThrow(
+      expect.objectContaining({ code: 'ERR_OUT_OF_RANGE' }),
+    );
     expect(() => provideBuffers(-1, slab, 50, 2)).toThrow(/group/);
     expect(() => provideBuffers(50, slab, 50, 2, 65_535)).toThrow(/firstId/);
     expect(() => removeBuffers(50, 0)).toThrow(/count/);

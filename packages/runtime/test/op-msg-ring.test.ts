@@ -272,7 +272,9 @@ describe('msgRing', () => {
       errno: -77,
       message: 'EBADFD: file descriptor in bad state, msg_ring',
     });
-    await expect(submit(msgRing({ ringFd: 99_999, data: 1n, result: 1 }))).rejects.toMatchObject({ code: 'EBADF' });
+    await expect(submit(msgRing({ ringFd: 99_999, data: 1n, result: 1 }))).rejects.toMatchObject({
+      code: 'EBADF',
+    });
     expect(() => msgRing({ ringFd: 1, data: 1 as never, result: 1 })).toThrow(/data/);
   });
 });

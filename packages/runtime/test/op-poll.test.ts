@@ -1,11 +1,11 @@
 import { openSync, writeSync } from 'node:fs';
 import { AbortError, files, stream, submit } from '@ouro/runtime';
 import {
-  epollCtl,
-  epollWait,
   EPOLL_CTL_ADD,
   EPOLL_CTL_DEL,
   EPOLL_CTL_MOD,
+  epollCtl,
+  epollWait,
   futexWait,
   POLLHUP,
   POLLIN,
@@ -107,7 +107,10 @@ describe('pollRemove', () => {
   it('fails, as pollUpdate does, for an op that is no poll', async () => {
     const word = new Int32Array(new SharedArrayBuffer(4));
     const waiting = submit(futexWait(word, 0, 0));
-    await expect(submit(pollRemove(waiting))).rejects.toMatchObject({ code: 'ENOENT', syscall: 'poll_remove' });
+    await expect(submit(pollRemove(waiting))).rejects.toMatchObject({
+      code: 'ENOENT',
+      syscall: 'poll_remove',
+    });
     await expect(submit(pollUpdate(waiting, POLLIN))).rejects.toMatchObject({
       code: 'ENOENT',
       syscall: 'poll_update',
@@ -183,7 +186,9 @@ describe('epollCtl and epollWait', () => {
       code: 'EINVAL',
       syscall: 'epoll_ctl',
     });
-    await expect(submit(epollCtl(99_999, EPOLL_CTL_MOD, 0, POLLIN, 0))).rejects.toMatchObject({ code: 'EBADF' });
+    await expect(submit(epollCtl(99_999, EPOLL_CTL_MOD, 0, POLLIN, 0))).rejects.toMatchObject({
+      code: 'EBADF',
+    });
   });
 
   it('are refused for what makes no sense', async () => {

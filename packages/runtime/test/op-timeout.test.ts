@@ -1,4 +1,4 @@
-import { AbortError, sleep, stream, submit } from '@ouro/runtime';
+import { AbortError, chain, sleep, stream, submit } from '@ouro/runtime';
 import { futexWait, nop, timeout, timeoutRemove, timeoutUpdate } from '@ouro/runtime/ops';
 import { describe, expect, it } from 'vitest';
 
@@ -6,11 +6,14 @@ import { describe, expect, it } from 'vitest';
 const AGES = 1_000_000;
 
 describe('timeout', () => {
-  it.each(['monotonic', 'boottime', 'realtime'] as const)('ends after its time by the %s clock', async (clock) => {
-    const before = performance.now();
-    expect(await submit(timeout(20, { clock }))).toBe(undefined);
-    expect(performance.now() - before).toBeGreaterThanOrEqual(19);
-  });
+  it.each(['monotonic', 'boottime', 'realtime'] as const)(
+    'ends after its time by the %s clock',
+    async (clock) => {
+      const before = performance.now();
+      expect(await submit(timeout(20, { clock }))).toBe(undefined);
+      expect(performance.now() - before).toBeGreaterThanOrEqual(19);
+    },
+  );
 
   it('ends at a time of the real-time clock', async () => {
     const at = Date.now() + 20;
@@ -36,6 +39,12 @@ describe('timeout', () => {
       if (++ticks === 3) break;
     }
     expect(ticks).toBe(3);
+  });
+
+  it('holds up what comes behind it in a chain', async () => {
+    const long = submit(timeout(AGES));
+    expect(await chain([timeout(5), timeoutUpdate(long, 1), nop(7)])).toEqual([undefined, undefined, 7]);
+    await long;
   });
 
   it('can be cancelled, and given up with a signal', async () => {

@@ -35,11 +35,7 @@ function checkEvents(events: number): void {
  * @throws TypeError, RangeError for bad arguments
  * @see io_uring_prep_poll_add(3)
  */
-export function pollAdd(
-  fd: Target,
-  events: number,
-  { multishot = false }: PollOptions = {},
-): Op<number> {
+export function pollAdd(fd: Target, events: number, { multishot = false }: PollOptions = {}): Op<number> {
   checkEvents(events);
   return new Op(POLL, IORING_OP_POLL_ADD, 0, 0, multishot ? IORING_POLL_ADD_MULTI : 0, events).on(fd);
 }

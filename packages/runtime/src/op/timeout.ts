@@ -4,6 +4,7 @@ import {
   IORING_OP_TIMEOUT_REMOVE,
   IORING_TIMEOUT_ABS,
   IORING_TIMEOUT_BOOTTIME,
+  IORING_TIMEOUT_ETIME_SUCCESS,
   IORING_TIMEOUT_MULTISHOT,
   IORING_TIMEOUT_REALTIME,
   IORING_TIMEOUT_UPDATE,
@@ -82,10 +83,14 @@ export function timeout(ms: number, options: TimeoutOpOptions = {}): Op<void> {
   if (repeat && (absolute || count > 0)) {
     throw outOfRange('options.repeat', 'false where there is a count or an absolute time', repeat);
   }
+  // ETIME_SUCCESS (5.16): in a chain the next op begins then.
   return new TimeoutOp(
     ms,
     count,
-    flags | (absolute ? IORING_TIMEOUT_ABS : 0) | (repeat ? IORING_TIMEOUT_MULTISHOT : 0),
+    flags |
+      IORING_TIMEOUT_ETIME_SUCCESS |
+      (absolute ? IORING_TIMEOUT_ABS : 0) |
+      (repeat ? IORING_TIMEOUT_MULTISHOT : 0),
   );
 }
 
