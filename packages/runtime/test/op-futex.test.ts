@@ -26,12 +26,13 @@ describe('futexWait and futexWake', () => {
       `,
       { eval: true, workerData: words },
     );
+    const exited = once(worker, 'exit');
     for (let turn = 1; turn <= 100; turn++) {
       Atomics.store(words, 0, turn);
       await submit(futexWake(words, 0));
       while (Atomics.load(words, 1) < turn) await submit(futexWait(words, 1, turn - 1)).catch(() => {});
     }
-    await once(worker, 'exit');
+    await exited;
     expect([...words]).toEqual([100, 100, 0, 0]);
   });
 

@@ -11,7 +11,7 @@ import { namedPipe } from './named-pipe.ts';
 async function thread(
   body: string,
   workerData?: unknown,
-): Promise<{ readonly worker: Worker; readonly first: unknown }> {
+): Promise<{ readonly worker: Worker; readonly first: unknown; readonly exited: Promise<unknown> }> {
   const worker = new Worker(
     `
       const { parentPort, workerData } = require('node:worker_threads');
@@ -24,8 +24,9 @@ async function thread(
     `,
     { eval: true, workerData },
   );
+  const exited = once(worker, 'exit');
   const [first] = (await once(worker, 'message')) as [unknown];
-  return { worker, first };
+  return { worker, first, exited };
 }
 
 /** Takes numbers, and tells them all when a 0 has come. */
@@ -42,19 +43,19 @@ const COLLECTING = `
 
 describe('an inbox', () => {
   it('takes numbers from another thread, in order', async () => {
-    const { worker, first } = await thread(COLLECTING);
+    const { worker, first, exited } = await thread(COLLECTING);
     const address = first as InboxAddress;
     const told = once(worker, 'message');
     const sent = Array.from({ length: 5000 }, (_, at) => at + 1);
     await Promise.all(sent.map((value) => submit(post(address, value))));
     await submit(post(address, 0));
     expect(await told).toEqual([sent]);
-    await once(worker, 'exit'); // nothing keeps it
+    await exited; // nothing keeps it
   });
 
   it('wakes a thread that sleeps in its ring, and answers', async () => {
     await using inbox = new Inbox();
-    const { worker, first } = await thread(
+    const { first, exited } = await thread(
       `
         const inbox = new Inbox();
         parentPort.postMessage(inbox.address);
@@ -70,12 +71,12 @@ describe('an inbox', () => {
       await submit(post(first as InboxAddress, value));
       expect(await answer).toEqual({ done: false, value: value * 2 });
     }
-    await once(worker, 'exit');
+    await exited;
   });
 
   it('wakes this thread beside everything that Node waits for', async () => {
     await using inbox = new Inbox();
-    const { worker } = await thread(
+    const { exited } = await thread(
       `
         parentPort.postMessage('ready');
         await sleep(20);
@@ -86,7 +87,7 @@ describe('an inbox', () => {
     const timer = setTimeout(() => {}, 1_000_000);
     expect((await inbox.next()).value).toBe(7);
     clearTimeout(timer);
-    await once(worker, 'exit');
+    await exited;
   });
 
   it('takes numbers from its own thread, of any size that there is', async () => {
@@ -194,7 +195,7 @@ describe('msgRingFd', () => {
   it('hands a direct descriptor to the ring of another thread', async () => {
     using pipe = namedPipe();
     await using direct = await files().register(pipe.writer);
-    const { worker, first } = await thread(`
+    const { first, exited } = await thread(`
       const registry = files();
       const inbox = new Inbox();
       parentPort.postMessage(inbox.address);
@@ -209,7 +210,7 @@ describe('msgRingFd', () => {
     const address = first as InboxAddress;
     const place = await submit(msgRingFd(address, direct));
     await submit(post(address, place));
-    await once(worker, 'exit');
+    await exited;
     const bytes = Buffer.alloc(100);
     expect(bytes.toString('utf8', 0, readSync(pipe.reader, bytes))).toBe('from the worker');
     writeSync(pipe.writer, 'x'); // ours is still open
@@ -218,7 +219,7 @@ describe('msgRingFd', () => {
   it('puts it into the place that is asked for', async () => {
     using pipe = namedPipe();
     await using direct = await files().register(pipe.writer);
-    const { worker, first } = await thread(`
+    const { worker, first, exited } = await thread(`
       const place = files().allocate();
       const inbox = new Inbox();
       parentPort.postMessage({ address: inbox.address, place: place.fd });
@@ -233,7 +234,7 @@ describe('msgRingFd', () => {
     const told = once(worker, 'message');
     await submit(post(address, 1));
     expect(String(await told)).toContain('pipe');
-    await once(worker, 'exit');
+    await exited;
   });
 
   it('fails to our own ring, for an empty place, and where there is no table', async () => {
@@ -243,13 +244,13 @@ describe('msgRingFd', () => {
     await using empty = files().allocate();
     const failed = (code: string) => ({ code, syscall: 'msg_ring' });
     await expect(submit(msgRingFd(inbox.address, direct))).rejects.toMatchObject(failed('EINVAL'));
-    const { worker, first } = await thread(COLLECTING);
+    const { first, exited } = await thread(COLLECTING);
     const address = first as InboxAddress;
     await expect(submit(msgRingFd(address, empty))).rejects.toMatchObject(failed('EBADF'));
     await expect(submit(msgRingFd(address, direct))).rejects.toMatchObject(failed('ENFILE'));
     await expect(submit(msgRingFd(address, direct, 0))).rejects.toMatchObject(failed('ENXIO'));
     await submit(post(address, 0));
-    await once(worker, 'exit');
+    await exited;
     expect(() => msgRingFd(address, {} as never)).toThrow(TypeError);
     expect(() => msgRingFd(address, direct, -1)).toThrow(/place/);
   });
