@@ -32,9 +32,6 @@ export interface OpenOptions extends OpOptions {
   readonly mode?: number | string | undefined;
 }
 
-/** Where an op begins: a byte of the file, or null for the file's current position. */
-export type Position = number | bigint | null;
-
 /**
  * An open file. Every method that does I/O returns a future.
  *
@@ -175,19 +172,6 @@ export class File implements AsyncDisposable {
   [Symbol.asyncDispose](): Future<void> {
     return this.close();
   }
-}
-
-function checkPosition(position: Position | undefined): number {
-  if (position === undefined || position === null) return CURRENT;
-  if (typeof position === 'bigint') {
-    if (position < 0n || position > Number.MAX_SAFE_INTEGER) {
-      throw outOfRange('position', `>= 0 && <= ${Number.MAX_SAFE_INTEGER}`, position);
-    }
-    return Number(position);
-  }
-  if (typeof position !== 'number') throw invalidType('position', 'of type number or bigint', position);
-  checkInteger('position', position, 0, Number.MAX_SAFE_INTEGER);
-  return position;
 }
 
 /** A string's bytes, or the view itself. */
