@@ -19,6 +19,8 @@ export interface OpKind<T> {
   readonly decode: ((result: number, op: Op<unknown>, slot: number, cqeFlags: number) => T) | null;
   /** Makes the error for a result below zero; null for `systemError`. */
   readonly error: ((errno: number, op: Op<unknown>) => Error) | null;
+  /** Undoes a success that came too late for a cancellation, where that takes more than closing one descriptor. */
+  readonly discard: ((op: Op<unknown>, slot: number) => void) | null;
   /** Given up when the handle is closed: what only brings data. What was to be written is finished first. */
   readonly endsWithHandle: boolean;
 }
@@ -32,10 +34,11 @@ export function opKind<T>(
     passes = 0,
     decode = null,
     error = null,
+    discard = null,
     endsWithHandle = false,
   }: Partial<Omit<OpKind<T>, 'syscall'>> = {},
 ): OpKind<T> {
-  return { syscall, resultIsFd, resultIsDirect, passes, decode, error, endsWithHandle };
+  return { syscall, resultIsFd, resultIsDirect, passes, decode, error, discard, endsWithHandle };
 }
 
 /** For kinds whose success says nothing. */
@@ -87,6 +90,8 @@ export class Op<T> {
   opens: Opens | null = null;
   /** The handle that the op belongs to: closing or cancelling that ends the op. */
   descriptor: Descriptor | null = null;
+  /** Another handle that it refers to (what a splice takes from, the directory of a new name): that one's as well. */
+  also: Descriptor | null = null;
 
   constructor(kind: OpKind<T>, opcode: number, off = 0, addr = 0, len = 0, opFlags = 0) {
     this.kind = kind;

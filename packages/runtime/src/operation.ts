@@ -25,10 +25,11 @@ export function gaveUp(errno: number): boolean {
  * Closes what an op has opened, if it is of those that open something: the kernel was quicker than a cancellation, and
  * nobody waits for this descriptor any more.
  */
-export function discardResult(op: Op<unknown>, result: number): boolean {
+export function discardResult(op: Op<unknown>, result: number, slot: number): boolean {
   const { kind } = op;
   if (kind.resultIsFd) reactor().discard(result);
   else if (kind.resultIsDirect) reactor().discardDirect(op.opens?.fd ?? result);
+  else if (kind.discard !== null) kind.discard(op, slot);
   else return false;
   return true;
 }
@@ -151,7 +152,7 @@ export class Operation<T> extends Future<T> implements Completion {
   protected finish(result: number, cqeFlags: number): void {
     const { kind } = this.op;
     if (result >= 0) {
-      if (this.#cancelled && discardResult(this.op, result)) this.settleFailure(ECANCELED, 0);
+      if (this.#cancelled && discardResult(this.op, result, this.slot)) this.settleFailure(ECANCELED, 0);
       else this.settle(result, cqeFlags);
     } else if (result === kind.passes) this.settle(0, cqeFlags);
     else this.settleFailure(result, 0);
@@ -200,6 +201,7 @@ export class Operation<T> extends Future<T> implements Completion {
     this.slot = -1;
     this.op.opens?.endOpening();
     this.#descriptor?.delete(this);
+    this.op.also?.deleteStream(this);
     const above = this.#above;
     if (above === null) return;
     this.#above = null;
@@ -232,6 +234,11 @@ export class Operation<T> extends Future<T> implements Completion {
     return this.#cancelled;
   }
 
+  /** @internal The other handle that it refers to is being closed. */
+  close(): void {
+    if (this.op.kind.endsWithHandle) this.cancel(HANDLE_CLOSED);
+  }
+
   override cancel(reason?: unknown): void {
     if (this.slot < 0 || this.#cancelled) return;
     this.#cancelled = true;
@@ -250,16 +257,17 @@ awaitFast(Operation);
  */
 export function begin<O extends Operation<unknown>>(operation: O, options?: OpOptions): O {
   const refused = refusal(options);
-  const { descriptor, opens } = operation.op;
+  const { descriptor, also, opens } = operation.op;
   opens?.beginOpening();
   if (refused !== undefined) operation.abandon(refused);
-  else if (descriptor !== null && descriptor.fd < 0)
+  else if ((descriptor !== null && descriptor.fd < 0) || (also !== null && also.fd < 0))
     operation.abandon(closedError(operation.op.kind.syscall));
   else {
     if (descriptor !== null) {
       operation.in(descriptor);
       if (!descriptor.refed) operation.refed = false;
     }
+    also?.addStream(operation);
     try {
       if (!reactor().supports(operation.op.opcode)) operation.startElsewhere();
       else if (options === undefined) operation.start();

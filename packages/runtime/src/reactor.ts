@@ -108,7 +108,7 @@ export class Reactor {
    *
    * @param head opcode, `IOSQE_*` flags << 8, ioprio << 16
    * @param offset `off`/`addr2`; -1 is the all-ones of "current position"
-   * @param address `addr`
+   * @param address `addr`, -1 is all ones too
    * @param length `len`
    * @param opFlags `rw_flags` and its siblings
    * @param buffer `buf_index`/`buf_group`, personality << 16
@@ -137,7 +137,8 @@ export class Reactor {
     sqes[at + 2] = offset;
     sqes[at + 3] = Math.floor(offset / TWO_32);
     sqes[at + 4] = address;
-    sqes[at + 5] = address / TWO_32;
+    // Rounded down, not towards zero: the `splice_off_in` of a pipe is all ones too.
+    sqes[at + 5] = Math.floor(address / TWO_32);
     sqes[at + 6] = length;
     sqes[at + 7] = opFlags;
     sqes[at + 8] = slot;

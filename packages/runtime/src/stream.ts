@@ -151,7 +151,7 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
   #deliver(result: number, slot: number, cqeFlags: number): void {
     const { op } = this;
     if (this.#over) {
-      discardResult(op, result);
+      discardResult(op, result, slot);
       return;
     }
     let value: T;
