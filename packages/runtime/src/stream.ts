@@ -114,16 +114,15 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
     }
     const slot = r.take(this);
     op.place(slot);
-    const head = op.opcode | (op.flags << 8) | (op.ioprio << 16);
     try {
-      r.push(slot, head, op.fd, op.off, op.addr, op.len, op.opFlags, op.buf, op.file, op.addr3);
+      r.push(slot, op.head, op.fd, op.off, op.addr, op.len, op.opFlags, op.buf, op.file, op.addr3);
     } catch (error) {
       this.#end(error as Error); // the kernel takes no more ops
       return;
     }
     this.#slot = slot;
     this.#stopping = false;
-    descriptor?.addStream(this);
+    descriptor?.attach(this);
   }
 
   complete(result: number, cqeFlags: number): void {
@@ -132,7 +131,7 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
     const more = (cqeFlags & IORING_CQE_F_MORE) !== 0;
     if (!more) {
       this.#slot = -1;
-      this.op.descriptor?.deleteStream(this);
+      this.op.descriptor?.detach(this);
     }
     if (result >= 0 || result === kind.passes) this.#deliver(Math.max(result, 0), slot, cqeFlags);
     else if (!(this.#stopping && (result === ECANCELED || result === EINTR))) {
@@ -151,7 +150,7 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
   #deliver(result: number, slot: number, cqeFlags: number): void {
     const { op } = this;
     if (this.#over) {
-      discardResult(op, result, slot);
+      discardResult(op, result);
       return;
     }
     let value: T;
