@@ -193,6 +193,7 @@ export class Operation<T> extends Future<T> implements Completion {
         if (deadline !== 0 && performance.now() >= deadline) shown = ETIMEDOUT;
       } else if (reason instanceof Expired) shown = ETIMEDOUT;
       else if (reason !== HANDLE_CLOSED) return cancellation(reason, bytesTransferred);
+      else shown = ECANCELED; // also where a kernel thread was interrupted
     }
     const { op } = this;
     const { kind } = op;

@@ -112,7 +112,8 @@ export interface OpenAtOptions extends AtOptions {
  * `openat(2)` (5.6), as `File.open` does it. Its result is a descriptor, which is yours to close with the `close` op: it is
  * closed for you only if the op was cancelled, or with its thread. `{ into }` makes it a direct descriptor.
  *
- * Opening a pipe for writing that nobody reads fails with `ENXIO`; set `IOSQE_ASYNC` in the op's `flags` to wait for a reader.
+ * Opening a pipe for writing that nobody reads fails with `ENXIO`, unless the flags create or truncate (`'w'`); set `IOSQE_ASYNC` in
+ * the op's `flags` to wait for a reader.
  *
  * @param flags as in `node:fs`, or `O_*` bits; `O_CLOEXEC` is added
  * @param mode permissions of a file that is created, before the umask
