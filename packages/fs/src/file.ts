@@ -17,10 +17,10 @@ import {
   Transfer,
 } from '@ouro/runtime/driver';
 import { fileMode, type OpenFlags, openFlags } from './flags.ts';
-import type { MoveOptions } from './op/read-write.ts';
 import { open, openKind } from './op/open.ts';
-import { fstat } from './op/statx.ts';
+import type { MoveOptions } from './op/read-write.ts';
 import { fadvise, fallocate } from './op/space.ts';
+import { fstat } from './op/statx.ts';
 import { fdatasync, fsync, syncFileRange } from './op/sync.ts';
 import { read, write, writing } from './op/transfer.ts';
 import { ftruncate } from './op/truncate.ts';

@@ -93,7 +93,8 @@ export class Stats {
 }
 
 /** `makedev` backwards. */
-const major = (device: bigint): number => Number(((device >> 8n) & 0xfffn) | ((device >> 32n) & 0xffff_f000n));
+const major = (device: bigint): number =>
+  Number(((device >> 8n) & 0xfffn) | ((device >> 32n) & 0xffff_f000n));
 const minor = (device: bigint): number => Number((device & 0xffn) | ((device >> 12n) & 0xffff_ff00n));
 
 /** A `struct statx` of what Node found out, as the kernel would have written it: the fields that `Stats` reads. */

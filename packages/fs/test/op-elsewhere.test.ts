@@ -130,6 +130,7 @@ describe('on a kernel without the ops', () => {
       }`;
     const messages = await without(opcodes, body);
     expect(messages).toHaveLength(10);
-    for (const message of messages as string[]) expect(message).toMatch(/^ERR_OURO_UNSUPPORTED .*IORING_OP_\w+ \(Linux \d/);
+    for (const message of messages as string[])
+      expect(message).toMatch(/^ERR_OURO_UNSUPPORTED .*IORING_OP_\w+ \(Linux \d/);
   });
 });

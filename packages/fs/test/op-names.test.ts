@@ -74,7 +74,12 @@ describe('renameat', () => {
 
   it('with RENAME_NOREPLACE leaves what is there', async () => {
     const op = renameat(at('a'), at('b'), { flags: RENAME_NOREPLACE });
-    expect(await both(submit(op))).toMatchObject({ code: 'EEXIST', syscall: 'rename', path: at('a'), dest: at('b') });
+    expect(await both(submit(op))).toMatchObject({
+      code: 'EEXIST',
+      syscall: 'rename',
+      path: at('a'),
+      dest: at('b'),
+    });
   });
 
   it('with RENAME_EXCHANGE exchanges two', async () => {
@@ -181,7 +186,9 @@ describe('linkat', () => {
   });
 
   it('fails as in node:fs, with both paths', async () => {
-    expect(await both(submit(linkat(at('a'), at('b'))))).toEqual(await both(() => linkSync(at('a'), at('b'))));
+    expect(await both(submit(linkat(at('a'), at('b'))))).toEqual(
+      await both(() => linkSync(at('a'), at('b'))),
+    );
     expect((await failure(submit(linkat(dir, at('c'))))).code).toBe('EPERM');
   });
 });

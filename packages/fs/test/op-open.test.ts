@@ -1,9 +1,19 @@
-import { closeSync, constants, mkdirSync, openSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { File } from '@ouro/fs';
 import {
   AT_STATX_DONT_SYNC,
   AT_SYMLINK_NOFOLLOW,
+  type AtOptions,
   IOSQE_ASYNC,
   openat,
   openat2,
@@ -17,7 +27,15 @@ import {
 import { chain, files, submit } from '@ouro/runtime';
 import { close } from '@ouro/runtime/driver';
 import { describe, expect, it } from 'vitest';
-import { descriptorInfo, failure, fifo, openDescriptors, submitted, temporaryDirectory, thrown } from './support.ts';
+import {
+  descriptorInfo,
+  failure,
+  fifo,
+  openDescriptors,
+  submitted,
+  temporaryDirectory,
+  thrown,
+} from './support.ts';
 
 const dir = temporaryDirectory();
 const path = join(dir, 'file');
@@ -28,10 +46,18 @@ symlinkSync('file', join(dir, 'link'));
 
 const O_CLOEXEC = 0o2000000;
 
+/** `openat2` with the arguments of `openat`. */
+const viaOpenat2 = ((
+  path: string,
+  flags?: number,
+  mode?: number,
+  options?: AtOptions & { into?: undefined },
+) => openat2(path, { flags, mode }, options)) as typeof openat;
+
 describe.each([
-  ['openat', openat] as const,
-  ['openat2', (...[p, flags, mode, options]: Parameters<typeof openat>) => openat2(p, { flags, mode }, options)] as const,
-])('%s', (name, open) => {
+  ['openat', openat],
+  ['openat2', viaOpenat2],
+] as const)('%s', (name, open) => {
   const syscall = name === 'openat' ? 'open' : name;
 
   it('opens to a descriptor that is closed on exec', async () => {
@@ -66,7 +92,10 @@ describe.each([
   it('into a direct descriptor can be followed in one chain', async () => {
     const made = join(dir, `${name}-chain`);
     await using place = files().allocate();
-    const [opened, written] = await chain([open(made, 'w', 0o644, { into: place }), write(place, Buffer.from('x'))]);
+    const [opened, written] = await chain([
+      open(made, 'w', 0o644, { into: place }),
+      write(place, Buffer.from('x')),
+    ]);
     expect(opened).toBe(place);
     expect(written).toBe(1);
     expect(readFileSync(made, 'utf8')).toBe('x');
@@ -75,9 +104,18 @@ describe.each([
   it('fails with the path', async () => {
     const none = join(dir, 'none');
     const message = `ENOENT: no such file or directory, ${syscall} '${none}'`;
-    expect(await failure(submit(open(none)))).toMatchObject({ message, code: 'ENOENT', errno: -2, syscall, path: none });
+    expect(await failure(submit(open(none)))).toMatchObject({
+      message,
+      code: 'ENOENT',
+      errno: -2,
+      syscall,
+      path: none,
+    });
     const into = files().allocate();
-    expect(await failure(submit(open(none, 'r', undefined, { into })))).toMatchObject({ message, path: none });
+    expect(await failure(submit(open(none, 'r', undefined, { into })))).toMatchObject({
+      message,
+      path: none,
+    });
     await into.close();
   });
 
@@ -116,7 +154,10 @@ describe.each([
 describe('File.open', () => {
   it('of a pipe that nobody reads is given up after its timeout', async () => {
     const pipe = fifo(join(dir, 'file-fifo'));
-    expect(await failure(File.open(pipe, 'w', { timeout: 20 }))).toMatchObject({ code: 'ETIMEDOUT', path: pipe });
+    expect(await failure(File.open(pipe, 'w', { timeout: 20 }))).toMatchObject({
+      code: 'ETIMEDOUT',
+      path: pipe,
+    });
   });
 });
 
@@ -131,7 +172,9 @@ describe('openat2', () => {
   });
 
   it('with RESOLVE_NO_SYMLINKS follows none', async () => {
-    expect((await failure(submit(openat2(join(dir, 'link'), { resolve: RESOLVE_NO_SYMLINKS })))).code).toBe('ELOOP');
+    expect((await failure(submit(openat2(join(dir, 'link'), { resolve: RESOLVE_NO_SYMLINKS })))).code).toBe(
+      'ELOOP',
+    );
   });
 
   it('fails with EINVAL for a mode that nothing is created with, and for unknown flags', async () => {
@@ -155,7 +198,9 @@ describe('statx', () => {
   });
 
   it('with AT_SYMLINK_NOFOLLOW says it of a link itself', async () => {
-    expect((await submit(statx(join(dir, 'link'), { flags: AT_SYMLINK_NOFOLLOW }))).isSymbolicLink()).toBe(true);
+    expect((await submit(statx(join(dir, 'link'), { flags: AT_SYMLINK_NOFOLLOW }))).isSymbolicLink()).toBe(
+      true,
+    );
     expect((await submit(statx(join(dir, 'link')))).isFile()).toBe(true);
   });
 
@@ -174,7 +219,11 @@ describe('statx', () => {
     expect(await failure(submit(statx(none)))).toEqual(thrown(() => statSync(none)));
     const nofollow = statx(none, { flags: AT_SYMLINK_NOFOLLOW });
     expect(await failure(submit(nofollow))).toMatchObject({ code: 'ENOENT', syscall: 'lstat', path: none });
-    expect(await failure(submit(statx(99_999)))).toMatchObject({ code: 'EBADF', syscall: 'fstat', path: undefined });
+    expect(await failure(submit(statx(99_999)))).toMatchObject({
+      code: 'EBADF',
+      syscall: 'fstat',
+      path: undefined,
+    });
   });
 
   it('of a direct descriptor is nothing that the kernel can do', async () => {

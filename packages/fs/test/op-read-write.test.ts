@@ -1,17 +1,7 @@
 import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { File } from '@ouro/fs';
-import {
-  pipe,
-  RWF_APPEND,
-  RWF_DSYNC,
-  RWF_HIPRI,
-  RWF_NOWAIT,
-  read,
-  readv,
-  write,
-  writev,
-} from '@ouro/fs/ops';
+import { pipe, RWF_APPEND, RWF_DSYNC, RWF_HIPRI, RWF_NOWAIT, read, readv, write, writev } from '@ouro/fs/ops';
 import { BufferPool, type Op, submit } from '@ouro/runtime';
 import { close } from '@ouro/runtime/driver';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -47,13 +37,16 @@ describe('read', () => {
     expect(descriptorInfo(fd).pos).toBe(0);
   });
 
-  it.each([undefined, null])('with position %s reads at the current one, which moves on', async (position) => {
-    const buffer = Buffer.alloc(4);
-    await submit(read(fd, buffer, position));
-    await submit(read(fd, buffer, position));
-    expect(buffer.toString()).toBe('4567');
-    expect(descriptorInfo(fd).pos).toBe(8);
-  });
+  it.each([undefined, null])(
+    'with position %s reads at the current one, which moves on',
+    async (position) => {
+      const buffer = Buffer.alloc(4);
+      await submit(read(fd, buffer, position));
+      await submit(read(fd, buffer, position));
+      expect(buffer.toString()).toBe('4567');
+      expect(descriptorInfo(fd).pos).toBe(8);
+    },
+  );
 
   it('takes a bigint as position, and a File as target', async () => {
     await using file = await File.open(path);
@@ -86,7 +79,9 @@ describe('read', () => {
 
   it('with RWF_NOWAIT fails with EAGAIN where it would wait', async () => {
     const [from, to] = await submit(pipe());
-    expect((await failure(submit(read(from, Buffer.alloc(1), null, { flags: RWF_NOWAIT })))).code).toBe('EAGAIN');
+    expect((await failure(submit(read(from, Buffer.alloc(1), null, { flags: RWF_NOWAIT })))).code).toBe(
+      'EAGAIN',
+    );
     await Promise.all([close(from), close(to)]);
   });
 
@@ -132,7 +127,10 @@ describe('write', () => {
 
   it('to a full device fails with ENOSPC', async () => {
     const full = openSync('/dev/full', 'w');
-    expect(await failure(submit(write(full, Buffer.from('x'))))).toMatchObject({ code: 'ENOSPC', syscall: 'write' });
+    expect(await failure(submit(write(full, Buffer.from('x'))))).toMatchObject({
+      code: 'ENOSPC',
+      syscall: 'write',
+    });
     closeSync(full);
   });
 
@@ -180,11 +178,16 @@ describe.each([
   it('names the buffer that is none', () => {
     const buffers = [Buffer.alloc(1), 'x'] as unknown as Buffer[];
     expect(thrown(() => vectored(fd, buffers)).message).toMatch(/"buffers\[1\]"/);
-    expect(thrown(() => vectored(fd, Buffer.alloc(1) as unknown as Buffer[])).code).toBe('ERR_INVALID_ARG_TYPE');
+    expect(thrown(() => vectored(fd, Buffer.alloc(1) as unknown as Buffer[])).code).toBe(
+      'ERR_INVALID_ARG_TYPE',
+    );
   });
 
   it('of a descriptor that is not open fails with EBADF', async () => {
-    expect(await failure(submit(vectored(99_999, [Buffer.alloc(1)])))).toMatchObject({ code: 'EBADF', syscall: name });
+    expect(await failure(submit(vectored(99_999, [Buffer.alloc(1)])))).toMatchObject({
+      code: 'EBADF',
+      syscall: name,
+    });
   });
 
   it('refuses a detached buffer', () => {
@@ -245,7 +248,9 @@ describe('in registered memory', () => {
     bytes.set(Buffer.from('abcdef'));
     const opcodes = (...ops: Op<unknown>[]): number[] => ops.map(({ opcode }) => opcode);
     const parts = [bytes.subarray(0, 2), bytes.subarray(2, 6)];
-    expect(opcodes(read(fd, bytes), write(fd, bytes), readv(fd, parts), writev(fd, parts))).toEqual([4, 5, 60, 61]);
+    expect(opcodes(read(fd, bytes), write(fd, bytes), readv(fd, parts), writev(fd, parts))).toEqual([
+      4, 5, 60, 61,
+    ]);
     expect(opcodes(readv(fd, [parts[0], Buffer.alloc(1)]))).toEqual([1]);
     expect(await submit(writev(fd, parts, 1))).toBe(6);
     expect(content()).toBe('0abcdef789');
@@ -287,10 +292,12 @@ describe('File.readv and File.writev', () => {
   it('writev that is given up says how much was written', async () => {
     const [from, to] = await submit(pipe());
     await using file = File.fromFd(to);
-    const error = await file.writev([Buffer.alloc(100_000), Buffer.alloc(100_000)], null, { timeout: 50 }).then(
-      () => null,
-      (reason: unknown) => reason,
-    );
+    const error = await file
+      .writev([Buffer.alloc(100_000), Buffer.alloc(100_000)], null, { timeout: 50 })
+      .then(
+        () => null,
+        (reason: unknown) => reason,
+      );
     expect(error).toMatchObject({ code: 'ETIMEDOUT', syscall: 'writev' });
     await close(from);
   });

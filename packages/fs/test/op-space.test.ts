@@ -81,7 +81,10 @@ describe('fadvise', () => {
   });
 
   it('fails with EINVAL for an advice that there is not, with ESPIPE for a pipe', async () => {
-    expect(await failure(submit(fadvise(fd, 0, 0, 99)))).toMatchObject({ code: 'EINVAL', syscall: 'fadvise' });
+    expect(await failure(submit(fadvise(fd, 0, 0, 99)))).toMatchObject({
+      code: 'EINVAL',
+      syscall: 'fadvise',
+    });
     const [from, to] = await submit(pipe());
     expect((await failure(submit(fadvise(from, 0, 0, POSIX_FADV_SEQUENTIAL)))).code).toBe('ESPIPE');
     await Promise.all([close(from), close(to)]);

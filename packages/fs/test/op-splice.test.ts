@@ -5,7 +5,14 @@ import { openat, pipe, read, SPLICE_F_NONBLOCK, splice, tee, write } from '@ouro
 import { batch, chain, files, submit } from '@ouro/runtime';
 import { close } from '@ouro/runtime/driver';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { descriptorInfo, failure, openDescriptors, submitted, temporaryDirectory, thrown } from './support.ts';
+import {
+  descriptorInfo,
+  failure,
+  openDescriptors,
+  submitted,
+  temporaryDirectory,
+  thrown,
+} from './support.ts';
 
 const dir = temporaryDirectory();
 const path = join(dir, 'file');
@@ -46,7 +53,9 @@ describe('pipe', () => {
       syscall: 'pipe2',
     });
     expect(thrown(() => pipe(-1)).code).toBe('ERR_OUT_OF_RANGE');
-    expect(thrown(() => pipe(0, { into: files().allocate() as unknown as 'any' })).code).toBe('ERR_INVALID_ARG_TYPE');
+    expect(thrown(() => pipe(0, { into: files().allocate() as unknown as 'any' })).code).toBe(
+      'ERR_INVALID_ARG_TYPE',
+    );
   });
 
   it('makes two direct descriptors', async () => {
@@ -167,23 +176,32 @@ describe('splice and tee', () => {
     await submitted();
     cancelled.cancel();
     expect((await failure(cancelled)).code).toBe('ABORT_ERR');
-    expect(await failure(submit(waiting(), { timeout: 10 }))).toMatchObject({ code: 'ETIMEDOUT', syscall: name });
+    expect(await failure(submit(waiting(), { timeout: 10 }))).toMatchObject({
+      code: 'ETIMEDOUT',
+      syscall: name,
+    });
     await Promise.all([close(other), close(into)]);
   });
 
-  it.each(['from', 'to'] as const)('splice that waits is given up when the handle is closed that it goes %s', async (which) => {
-    const [begin, end] = await submit(pipe());
-    const [other, into] = await submit(pipe());
-    const source = File.fromFd(begin);
-    const target = File.fromFd(into);
-    const waiting = submit(splice(source, null, target, null, 1));
-    await submitted();
-    expect([source.descriptor.idle, target.descriptor.idle]).toEqual([false, false]);
-    const [error] = await Promise.all([failure(waiting), which === 'from' ? source.close() : target.close()]);
-    expect(error).toMatchObject({ code: 'ECANCELED', syscall: 'splice' });
-    expect([source.descriptor.idle, target.descriptor.idle]).toEqual([true, true]);
-    await Promise.all([source.close(), target.close(), close(end), close(other)]);
-  });
+  it.each(['from', 'to'] as const)(
+    'splice that waits is given up when the handle is closed that it goes %s',
+    async (which) => {
+      const [begin, end] = await submit(pipe());
+      const [other, into] = await submit(pipe());
+      const source = File.fromFd(begin);
+      const target = File.fromFd(into);
+      const waiting = submit(splice(source, null, target, null, 1));
+      await submitted();
+      expect([source.descriptor.idle, target.descriptor.idle]).toEqual([false, false]);
+      const [error] = await Promise.all([
+        failure(waiting),
+        which === 'from' ? source.close() : target.close(),
+      ]);
+      expect(error).toMatchObject({ code: 'ECANCELED', syscall: 'splice' });
+      expect([source.descriptor.idle, target.descriptor.idle]).toEqual([true, true]);
+      await Promise.all([source.close(), target.close(), close(end), close(other)]);
+    },
+  );
 
   it('refuse what makes no sense', () => {
     expect(thrown(() => splice(-1, 0, to, null, 1)).message).toMatch(/"from"/);

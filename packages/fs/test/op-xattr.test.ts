@@ -19,7 +19,10 @@ afterEach(() => closeSync(fd));
 
 /** What somebody else sees: Python has calls for attributes. */
 function seen(name: string): string {
-  return execFileSync('python3', ['-c', `import os;print(os.getxattr(${JSON.stringify(path)}, '${name}').decode())`])
+  return execFileSync('python3', [
+    '-c',
+    `import os;print(os.getxattr(${JSON.stringify(path)}, '${name}').decode())`,
+  ])
     .toString()
     .trimEnd();
 }

@@ -44,7 +44,17 @@ export function opKind<T>(
     endsWithHandle = false,
   }: Partial<Omit<OpKind<T>, 'syscall'>> = {},
 ): OpKind<T> {
-  return { syscall, resultIsFd, resultIsDirect, passes, decode, error, waitsInThread, discard, endsWithHandle };
+  return {
+    syscall,
+    resultIsFd,
+    resultIsDirect,
+    passes,
+    decode,
+    error,
+    waitsInThread,
+    discard,
+    endsWithHandle,
+  };
 }
 
 /** For kinds whose success says nothing. */

@@ -273,8 +273,7 @@ export function begin<O extends Operation<unknown>>(operation: O, options?: OpOp
   const { descriptor, rare } = operation.op;
   rare.opens?.beginOpening();
   if (refused !== undefined) operation.abandon(refused);
-  else if (operation.op.refersToClosed)
-    operation.abandon(closedError(operation.op.kind.syscall));
+  else if (operation.op.refersToClosed) operation.abandon(closedError(operation.op.kind.syscall));
   else {
     if (descriptor !== null) {
       operation.in(descriptor);

@@ -43,9 +43,22 @@ export function openKind<T>(decode: ((fd: number, path: string | Buffer) => T) |
 
 /** `openat(2)` through the ring (5.6). */
 class OpenAt<T> extends PathOp<T> {
-  constructor(kind: OpKind<T>, path: string | Buffer, dirfd: Target | undefined, flags: number, mode: number) {
+  constructor(
+    kind: OpKind<T>,
+    path: string | Buffer,
+    dirfd: Target | undefined,
+    flags: number,
+    mode: number,
+  ) {
     // The kernel refuses O_CLOEXEC for a direct descriptor, which no other program could get anyway.
-    super(kind, IORING_OP_OPENAT, path, dirfd, mode, kind.resultIsFd ? flags | O_CLOEXEC : flags & ~O_CLOEXEC);
+    super(
+      kind,
+      IORING_OP_OPENAT,
+      path,
+      dirfd,
+      mode,
+      kind.resultIsFd ? flags | O_CLOEXEC : flags & ~O_CLOEXEC,
+    );
   }
 
   override elsewhere(): Promise<number> | null {

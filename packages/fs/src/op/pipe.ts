@@ -66,12 +66,12 @@ export interface PipeOptions {
  * @param flags `O_*` bits: `O_NONBLOCK`, `O_DIRECT` (packets); ordinary ends are close-on-exec
  * @throws `EMFILE`, `ENFILE`, `EINVAL` (flags); `ENFILE` if there are no two places for direct descriptors
  */
-export function pipe(flags: number | undefined, options: { readonly into: 'any' }): Op<Ends<DirectDescriptor>>;
-export function pipe(flags?: number, options?: { readonly into?: undefined }): Op<Ends<number>>;
 export function pipe(
-  flags = 0,
-  { into }: PipeOptions = {},
-): Op<Ends<number>> | Op<Ends<DirectDescriptor>> {
+  flags: number | undefined,
+  options: { readonly into: 'any' },
+): Op<Ends<DirectDescriptor>>;
+export function pipe(flags?: number, options?: { readonly into?: undefined }): Op<Ends<number>>;
+export function pipe(flags = 0, { into }: PipeOptions = {}): Op<Ends<number>> | Op<Ends<DirectDescriptor>> {
   checkInteger('flags', flags, 0, 0x7fff_ffff);
   if (into === undefined) return new Pipe(PIPE, flags | O_CLOEXEC);
   if (into !== 'any') throw invalidType('options.into', "'any'", into);

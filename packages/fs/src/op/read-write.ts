@@ -30,12 +30,7 @@ function limited(op: Op<number>, flags: number): Op<number> {
  * @param position byte of the file; null or nothing for its current position, and for what has none
  * @throws `EBADF`, `EISDIR`, `ESPIPE`…; with `RWF_NOWAIT` `EAGAIN` where it would have to wait
  */
-export function read(
-  fd: Target,
-  buffer: Bytes,
-  position?: Position,
-  options: MoveOptions = {},
-): Op<number> {
+export function read(fd: Target, buffer: Bytes, position?: Position, options: MoveOptions = {}): Op<number> {
   checkBytes('buffer', buffer);
   const from = checkPosition(position);
   const flags = moveFlags(options);
@@ -50,12 +45,7 @@ export function read(
  * @param position byte of the file; null or nothing for its current position, and for what has none
  * @throws `EBADF`, `ENOSPC`, `EFBIG`, `EPIPE`…; with `RWF_NOWAIT` `EAGAIN` where it would have to wait
  */
-export function write(
-  fd: Target,
-  buffer: Bytes,
-  position?: Position,
-  options: MoveOptions = {},
-): Op<number> {
+export function write(fd: Target, buffer: Bytes, position?: Position, options: MoveOptions = {}): Op<number> {
   checkBytes('buffer', buffer);
   const to = checkPosition(position);
   const flags = moveFlags(options);

@@ -8,7 +8,15 @@ import {
   STATX_BASIC_STATS,
   STATX_BTIME,
 } from '@ouro/native/abi';
-import { checkInteger, type Op, type OpKind, opKind, reactor, scratchOffset, type Target } from '@ouro/runtime/driver';
+import {
+  checkInteger,
+  type Op,
+  type OpKind,
+  opKind,
+  reactor,
+  scratchOffset,
+  type Target,
+} from '@ouro/runtime/driver';
 import { INLINE_PATH, keptPath, type PathLike } from '../path.ts';
 import { Stats, statxOf } from '../stats.ts';
 import { type AtOptions, PathOp } from './path-op.ts';
@@ -41,7 +49,12 @@ class Statx extends PathOp<Stats> {
   override elsewhere(): Promise<number> | null {
     const open = this.kind === FSTAT && this.path === '';
     // A direct descriptor means nothing to node:fs.
-    if (open ? (this.flags & IOSQE_FIXED_FILE) !== 0 : !this.plain || (this.opFlags & ~AT_SYMLINK_NOFOLLOW) !== 0) return null;
+    if (
+      open
+        ? (this.flags & IOSQE_FIXED_FILE) !== 0
+        : !this.plain || (this.opFlags & ~AT_SYMLINK_NOFOLLOW) !== 0
+    )
+      return null;
     return new Promise((settle) => {
       const done = (error: NodeJS.ErrnoException | null, stats: BigIntStats): void => {
         if (error === null) this.#found = statxOf(stats);

@@ -70,7 +70,8 @@ export class Vectored extends Op<number> {
     super(kind, opcode, position, 0, 0, flags);
     this.#pieces = pieces;
     this.total = pieces.reduce((total, { length }) => total + length, 0);
-    const vectors = pieces.length > INLINE_VECTORS ? Buffer.allocUnsafeSlow(pieces.length * IOVEC_BYTES) : null;
+    const vectors =
+      pieces.length > INLINE_VECTORS ? Buffer.allocUnsafeSlow(pieces.length * IOVEC_BYTES) : null;
     this.#vectors = vectors;
     this.hold = [vectors, pieces];
   }
@@ -107,7 +108,8 @@ export class Vectored extends Op<number> {
     if (this.off !== CURRENT) this.off += count;
     const pieces = this.#pieces;
     let at = this.#skipped + count;
-    while (this.#first < pieces.length && at >= pieces[this.#first].length) at -= pieces[this.#first++].length;
+    while (this.#first < pieces.length && at >= pieces[this.#first].length)
+      at -= pieces[this.#first++].length;
     this.#skipped = at;
   }
 
@@ -125,7 +127,9 @@ export class Vectored extends Op<number> {
   override elsewhere(): Promise<number> | null {
     // Flags of one call are nothing that Node knows.
     if (this.opFlags !== 0 || this.#first > 0 || this.#skipped > 0) return null;
-    const views = this.#pieces.map(({ hold }) => (hold instanceof Bounce ? hold.bytes : asBytes(hold as Bytes)));
+    const views = this.#pieces.map(({ hold }) =>
+      hold instanceof Bounce ? hold.bytes : asBytes(hold as Bytes),
+    );
     const position = this.off === CURRENT ? null : this.off;
     const call = this.kind === WRITEV ? writevInPool : readvInPool;
     return inPoolOn(this, (fd, done) => call(fd, views, position, done));
@@ -163,7 +167,11 @@ function vectored(
   flags: number,
 ): Vectored {
   const { fixed } = pieces[0];
-  if (fixed === NOT_FIXED || pieces.some((piece) => piece.fixed !== fixed) || !reactor().supports(fixedOpcode)) {
+  if (
+    fixed === NOT_FIXED ||
+    pieces.some((piece) => piece.fixed !== fixed) ||
+    !reactor().supports(fixedOpcode)
+  ) {
     return new Vectored(kind, opcode, pieces, position, flags);
   }
   const op = new Vectored(kind, fixedOpcode, pieces, position, flags);
@@ -234,7 +242,8 @@ export class WritevAll extends Operation<number> {
 
   override start(timeout?: number): this {
     // As `SequentialWrite`: what could only be written in part leaves the position where it was.
-    if (this.#written === 0 && this.#op.off === CURRENT) this.#from = reactor().addon.seek(this.#op.fd, CURRENT);
+    if (this.#written === 0 && this.#op.off === CURRENT)
+      this.#from = reactor().addon.seek(this.#op.fd, CURRENT);
     return super.start(timeout);
   }
 
