@@ -1,5 +1,7 @@
+import { once } from 'node:events';
 import { closeSync, constants, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
 import { File } from '@ouro/fs';
 import { openat, pipe, read, SPLICE_F_NONBLOCK, splice, tee, write } from '@ouro/fs/ops';
 import { batch, chain, files, submit } from '@ouro/runtime';
@@ -95,6 +97,25 @@ describe('pipe', () => {
     await failure(batch([pipe(), openat(join(dir, 'none'))]));
     await submitted();
     expect(openDescriptors()).toBe(before);
+  });
+
+  it('of a worker that is terminated is closed, wherever it was on its way', async () => {
+    const source = `
+      const { workerData } = require('node:worker_threads');
+      Promise.all([import('@ouro/runtime'), import('@ouro/fs/ops')]).then(([{ submit }, { pipe }]) => {
+        const go = () => { for (let i = 0; i < 5; i++) submit(pipe()).then(() => {}, () => {}); };
+        setInterval(go, 0);
+        require('node:worker_threads').parentPort.postMessage('on');
+        if (workerData === 'queued') setInterval(() => { go(); process.exit(); }, 3);
+      });`;
+    const before = openDescriptors();
+    for (let i = 0; i < 12; i++) {
+      const worker = new Worker(source, { eval: true, workerData: i % 2 === 0 ? 'queued' : '' });
+      await once(worker, 'message');
+      if (i % 2 === 0) await once(worker, 'exit');
+      else await worker.terminate();
+    }
+    expect(openDescriptors()).toBeLessThanOrEqual(before);
   });
 
   it('of a chain comes with its results', async () => {

@@ -220,6 +220,24 @@ export class Reactor {
     this.words[SQ_TAIL]++;
   }
 
+  /**
+   * Takes over two descriptors that the kernel has written to memory of `Addon.allocateForFds`: they are the thread's from
+   * here on, to be closed by an op or at teardown, and no longer the memory's.
+   */
+  adoptPair(written: Int32Array, at: number): void {
+    const { words } = this;
+    const fds = this.#fds;
+    // No call between these stores: a worker that is terminated here must own each descriptor exactly once.
+    const first = written[at];
+    const second = written[at + 1];
+    fds[first] = 1;
+    fds[second] = 1;
+    if (words[FD_HIGH] <= first) words[FD_HIGH] = first + 1;
+    if (words[FD_HIGH] <= second) words[FD_HIGH] = second + 1;
+    written[at] = 0;
+    written[at + 1] = 0;
+  }
+
   /** Closes a descriptor after every SQE that is already queued, without anybody waiting for it. */
   discard(fd: number): void {
     this.#roomForOne();

@@ -9,47 +9,90 @@ import {
   type OpKind,
   opKind,
   reactor,
+  systemError,
 } from '@ouro/runtime/driver';
 
 /** The two ends of a pipe. */
 export type Ends<T> = readonly [readEnd: T, writeEnd: T];
 
 const PIPE = opKind<Ends<number>>('pipe2', {
-  decode: (_result, op) => {
-    const ends = (op as Pipe<unknown>).ends;
-    // Closed with the thread, as what other ops open. A worker that is terminated between the kernel and here leaks them.
-    for (const fd of ends) reactor().addon.own(fd);
-    return ends;
-  },
+  decode: (_result, op) => (op as Pipe<unknown>).take(),
   discard: (op) => {
-    for (const fd of (op as Pipe<unknown>).ends) reactor().discard(fd);
+    for (const fd of (op as Pipe<unknown>).take()) reactor().discard(fd);
   },
 });
 
 const PIPE_DIRECT = opKind<Ends<DirectDescriptor>>('pipe2', {
   decode: (_result, op) => {
-    const [readEnd, writeEnd] = (op as Pipe<unknown>).ends;
+    const [readEnd, writeEnd] = (op as Pipe<unknown>).take();
     return [files().adopt(readEnd), files().adopt(writeEnd)];
   },
   discard: (op) => {
-    for (const place of (op as Pipe<unknown>).ends) reactor().discardDirect(place);
+    for (const place of (op as Pipe<unknown>).take()) reactor().discardDirect(place);
   },
 });
 
+/** Where the kernel writes both ends. */
+interface Cell {
+  readonly words: Int32Array;
+  readonly at: number;
+  readonly address: number;
+}
+
+const PAGE = 4096;
+const CELL_BYTES = 8;
+// What lies here at teardown is closed: a worker may be terminated between the kernel and JavaScript.
+const cells: Cell[] = [];
+const forgotten = new FinalizationRegistry<Cell>((cell) => cells.push(cell));
+
+function moreCells(): void {
+  const native = reactor().addon;
+  const memory = native.allocateForFds(PAGE);
+  if (typeof memory === 'number') throw systemError(memory, 'mmap');
+  const words = new Int32Array(memory);
+  const base = native.addressOf(new Uint8Array(memory));
+  for (let at = 0; at < words.length; at += 2) cells.push({ words, at, address: base + at * 4 });
+}
+
+/** A cell that is `op`'s as long as it lives. */
+function cellFor(op: object): Cell {
+  if (cells.length === 0) moreCells();
+  const cell = cells.pop() as Cell;
+  forgotten.register(op, cell);
+  return cell;
+}
+
+/** Memory for the numbers of direct descriptors, which are closed with the ring. */
+function ownCell(): Cell {
+  const words = new Int32Array(Buffer.allocUnsafeSlow(CELL_BYTES).buffer);
+  return { words, at: 0, address: addon().addressOf(new Uint8Array(words.buffer)) };
+}
+
 /** The kernel writes both ends to memory; the result is 0. */
 class Pipe<T> extends Op<T> {
-  // Not in the slot's scratch, which is somebody else's by the time that a chain finds out that nobody takes the ends.
-  readonly #ends: Buffer = Buffer.allocUnsafeSlow(8);
+  readonly #cell: Cell;
+  #ends: Ends<number> | null = null;
 
-  constructor(kind: OpKind<T>, flags: number) {
+  constructor(kind: OpKind<T>, flags: number, direct: boolean) {
     super(kind, IORING_OP_PIPE, 0, 0, 0, flags);
     this.fd = 0; // the kernel wants it so
-    this.addr = addon().addressOf(this.#ends);
-    this.hold = this.#ends;
+    this.#cell = direct ? ownCell() : cellFor(this);
+    this.addr = this.#cell.address;
+    this.hold = this.#cell.words;
+    if (direct) this.file = IORING_FILE_INDEX_ALLOC;
   }
 
-  get ends(): Ends<number> {
-    return [this.#ends.readInt32LE(0), this.#ends.readInt32LE(4)];
+  override place(): void {
+    this.#ends = null;
+  }
+
+  /** What the kernel has written, once, or again. A chain may find out late that nobody takes it. */
+  take(): Ends<number> {
+    if (this.#ends !== null) return this.#ends;
+    const { words, at } = this.#cell;
+    this.#ends = [words[at], words[at + 1]];
+    if (this.file === 0) reactor().adoptPair(words, at);
+    return this.#ends;
   }
 }
 
@@ -73,10 +116,8 @@ export function pipe(
 export function pipe(flags?: number, options?: { readonly into?: undefined }): Op<Ends<number>>;
 export function pipe(flags = 0, { into }: PipeOptions = {}): Op<Ends<number>> | Op<Ends<DirectDescriptor>> {
   checkInteger('flags', flags, 0, 0x7fff_ffff);
-  if (into === undefined) return new Pipe(PIPE, flags | O_CLOEXEC);
+  if (into === undefined) return new Pipe(PIPE, flags | O_CLOEXEC, false);
   if (into !== 'any') throw invalidType('options.into', "'any'", into);
   files();
-  const op = new Pipe(PIPE_DIRECT, flags & ~O_CLOEXEC);
-  op.file = IORING_FILE_INDEX_ALLOC;
-  return op;
+  return new Pipe(PIPE_DIRECT, flags & ~O_CLOEXEC, true);
 }
