@@ -111,9 +111,10 @@ describe('pipe', () => {
     const before = openDescriptors();
     for (let i = 0; i < 12; i++) {
       const worker = new Worker(source, { eval: true, workerData: i % 2 === 0 ? 'queued' : '' });
+      const ended = once(worker, 'exit');
       await once(worker, 'message');
-      if (i % 2 === 0) await once(worker, 'exit');
-      else await worker.terminate();
+      if (i % 2 === 1) await worker.terminate();
+      await ended;
     }
     expect(openDescriptors()).toBeLessThanOrEqual(before);
   });
