@@ -19,11 +19,6 @@ export interface OpKind<T> {
   readonly decode: ((result: number, op: Op<unknown>, slot: number, cqeFlags: number) => T) | null;
   /** Makes the error for a result below zero; null for `systemError`. */
   readonly error: ((errno: number, op: Op<unknown>) => Error) | null;
-  /**
-   * It waits in a thread of the kernel. Linux 6.15 and later begin a linked timeout only when such an op is through, so its
-   * timeout is one beside it, which cancels it.
-   */
-  readonly waitsInThread: boolean;
   /** Undoes a success that nobody takes, where that is more than closing one descriptor; null where nothing is to be undone. */
   readonly discard: ((op: Op<unknown>) => void) | null;
   /** Given up when the handle is closed: what only brings data. What was to be written is finished first. */
@@ -39,7 +34,6 @@ export function opKind<T>(
     passes = 0,
     decode = null,
     error = null,
-    waitsInThread = false,
     discard = null,
     endsWithHandle = false,
   }: Partial<Omit<OpKind<T>, 'syscall'>> = {},
@@ -51,7 +45,7 @@ export function opKind<T>(
     passes,
     decode,
     error,
-    waitsInThread,
+
     discard,
     endsWithHandle,
   };

@@ -36,7 +36,6 @@ import type { Op } from './op.ts';
 import { NO_TIMEOUT, type OpOptions, refusal, timeoutOf } from './op-options.ts';
 import { reactor } from './reactor.ts';
 import type { Completion } from './slots.ts';
-import { expire } from './time.ts';
 
 /** Whether an op that was cancelled ended because of that: one that a kernel thread was running is interrupted instead. */
 export function gaveUp(errno: number): boolean {
@@ -341,12 +340,7 @@ export function begin<O extends Operation<unknown>>(operation: O, options?: OpOp
       else if (options === undefined) operation.start();
       else {
         operation.follow(options);
-        const timeout = timeoutOf(options);
-        if (timeout === NO_TIMEOUT || !operation.op.kind.waitsInThread) operation.start(timeout);
-        else {
-          operation.start();
-          expire(operation, timeout);
-        }
+        operation.start(timeoutOf(options));
       }
     } catch (error) {
       // The kernel takes no more ops, or a signal's addEventListener throws.

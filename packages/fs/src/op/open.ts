@@ -36,7 +36,6 @@ const { O_CREAT, O_NONBLOCK } = constants;
 export function openKind<T>(decode: ((fd: number, path: string | Buffer) => T) | null): OpKind<T> {
   return opKind<T>('open', {
     resultIsFd: true,
-    waitsInThread: true,
     decode: decode && ((fd, op) => decode(fd, op.detail?.path ?? '')),
   });
 }
@@ -107,7 +106,7 @@ export function open<T>(
 
 const OPEN_FD: OpKind<number> = openKind(null);
 const OPEN_DIRECT: OpKind<DirectDescriptor> = directKind(OPEN_FD);
-const OPEN2_FD: OpKind<number> = opKind('openat2', { resultIsFd: true, waitsInThread: true });
+const OPEN2_FD: OpKind<number> = opKind('openat2', { resultIsFd: true });
 const OPEN2_DIRECT: OpKind<DirectDescriptor> = directKind(OPEN2_FD);
 
 /** Opens to a bare descriptor, which the caller must close. */

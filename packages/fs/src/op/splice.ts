@@ -6,8 +6,8 @@ import { checkPosition, type Position } from '../position.ts';
 // its own, where they wait: cancelling interrupts them. Both handles must stay open until then, which they do by themselves.
 // On kernels without (before 5.7) they are refused.
 
-const SPLICE = opKind<number>('splice', { waitsInThread: true, endsWithHandle: true });
-const TEE = opKind<number>('tee', { waitsInThread: true, endsWithHandle: true });
+const SPLICE = opKind<number>('splice', { endsWithHandle: true });
+const TEE = opKind<number>('tee', { endsWithHandle: true });
 
 /** Sets what the op takes from. */
 function from(op: Op<number>, source: Target): Op<number> {
