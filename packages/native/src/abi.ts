@@ -293,6 +293,13 @@ export const IORING_RSRC_REGISTER_SPARSE = 0x1; // 5.19
 /** 6.12: flag of IORING_REGISTER_PBUF_RING. */
 export const IOU_PBUF_RING_INC = 2;
 
+// io_uring_params.flags: the modes; the rest is native code's to choose
+export const IORING_SETUP_IOPOLL = 0x1;
+export const IORING_SETUP_SQPOLL = 0x2;
+export const IORING_SETUP_SQ_AFF = 0x4;
+/** 6.13 */
+export const IORING_SETUP_HYBRID_IOPOLL = 0x2_0000;
+
 // io_uring_params.features
 export const IORING_FEAT_RECVSEND_BUNDLE = 0x4000; // 6.10
 /** 6.12 */

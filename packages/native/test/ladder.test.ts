@@ -5,10 +5,11 @@ const SINGLE_ISSUER = 1 << 12;
 const DEFER_TASKRUN = 1 << 13;
 const NO_SQARRAY = 1 << 16;
 const COOP_TASKRUN = 1 << 8;
+const TASKRUN_FLAG = 1 << 9;
 const SUBMIT_ALL = 1 << 7;
 const CQSIZE = 1 << 3;
 const CLAMP = 1 << 4;
-const top = SINGLE_ISSUER | DEFER_TASKRUN | NO_SQARRAY | SUBMIT_ALL | CQSIZE | CLAMP;
+const top = SINGLE_ISSUER | DEFER_TASKRUN | TASKRUN_FLAG | NO_SQARRAY | SUBMIT_ALL | CQSIZE | CLAMP;
 
 /** Sets a ring up with some of the flags taken away, as an older kernel would, and works it. */
 const program = (mask: number): string => `
