@@ -202,10 +202,6 @@ export const OPCODE_SINCE: readonly string[] = [
   '6.16',
 ];
 
-// io_uring_params.flags
-export const IORING_SETUP_IOPOLL = 0x1;
-export const IORING_SETUP_SQPOLL = 0x2;
-
 // sqe.flags
 export const IOSQE_FIXED_FILE = 0x01;
 export const IOSQE_IO_DRAIN = 0x02;
