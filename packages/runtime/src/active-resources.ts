@@ -1,10 +1,9 @@
-import { opcodeName } from './counts.ts';
+import { opName } from './counts.ts';
 import type { Slots } from './slots.ts';
 
 /** What `process.getActiveResourcesInfo` calls an op: `OuroRead`, `OuroFilesUpdate`. */
 function resourceName(slots: Slots, slot: number): string {
-  const name = slots.completions[slot]?.name ?? opcodeName(slots.opcodes[slot]).toLowerCase();
-  const words = name.split(/[^a-zA-Z0-9]+/);
+  const words = opName(slots.opcodes[slot], slots.completions[slot]).split(/[^a-zA-Z0-9]+/);
   return `Ouro${words.map((word) => word.charAt(0).toUpperCase() + word.slice(1)).join('')}`;
 }
 

@@ -10,7 +10,7 @@ import {
   IORING_OP_TIMEOUT,
   OPCODE_NAMES,
 } from '@ouro/native/abi';
-import type { Slots } from './slots.ts';
+import type { Completion, Slots } from './slots.ts';
 
 /** What has become of the ops of one opcode. */
 export interface OpMetrics {
@@ -90,6 +90,11 @@ export class OpCounts {
 /** The kernel's name of an opcode, without its prefix. */
 export function opcodeName(opcode: number): string {
   return OPCODE_NAMES[opcode] ?? `OP_${opcode}`;
+}
+
+/** What an op is called in diagnostics: as its completion says, which is as errors do; else by its opcode, `accept`. */
+export function opName(opcode: number, completion: Completion | null): string {
+  return completion?.name ?? opcodeName(opcode).toLowerCase();
 }
 
 /** ENOBUFS of other ops says something else: a network device whose queue is full. */

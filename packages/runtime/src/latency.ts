@@ -1,5 +1,5 @@
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
-import { opcodeName } from './counts.ts';
+import { opName } from './counts.ts';
 import type { Observer } from './observer.ts';
 import { existingReactor, type Reactor, reactor } from './reactor.ts';
 import type { Completion } from './slots.ts';
@@ -20,14 +20,14 @@ class Latency implements Observer {
     this.#reactor = r;
   }
 
-  queued(slot: number, head: number, _fd: number, { name }: Completion): void {
+  queued(slot: number, head: number, _fd: number, completion: Completion): void {
     const { capacity } = this.#reactor.slots;
     if (this.#began.length < capacity) {
       const before = this.#began;
       this.#began = new Float64Array(capacity);
       this.#began.set(before);
     }
-    this.#names[slot] = name ?? opcodeName(head & 0xff).toLowerCase();
+    this.#names[slot] = opName(head & 0xff, completion);
     this.#began[slot] = performance.now();
   }
 

@@ -6,7 +6,7 @@ import {
   IORING_OP_TIMEOUT,
   IOSQE_FIXED_FILE,
 } from '@ouro/native/abi';
-import { opcodeName } from './counts.ts';
+import { opcodeName, opName } from './counts.ts';
 import { systemError } from './errors.ts';
 import type { Observer } from './observer.ts';
 import type { Completion } from './slots.ts';
@@ -41,9 +41,9 @@ class Traced implements TracedOp {
   result: number | undefined = undefined;
   error: Error | undefined = undefined;
 
-  constructor(slot: number, head: number, fd: number, { name }: Completion) {
+  constructor(slot: number, head: number, fd: number, completion: Completion) {
     this.opcode = opcodeName(head & 0xff);
-    this.op = name ?? this.opcode.toLowerCase();
+    this.op = opName(head & 0xff, completion);
     this.fd = fd;
     this.direct = (head & (IOSQE_FIXED_FILE << 8)) !== 0;
     this.slot = slot;
@@ -76,10 +76,13 @@ export class Tracer implements Observer {
   }
 
   queued(slot: number, head: number, fd: number, completion: Completion): void {
+    const { start, asyncEnd, error } = this.#of(opName(head & 0xff, completion));
+    if (!start.hasSubscribers && !asyncEnd.hasSubscribers && !error.hasSubscribers) {
+      this.#inFlight[slot] = null;
+      return;
+    }
     const traced = new Traced(slot, head, fd, completion);
-    const { start, asyncEnd, error } = this.#of(traced.op);
-    const wanted = start.hasSubscribers || asyncEnd.hasSubscribers || error.hasSubscribers;
-    this.#inFlight[slot] = wanted ? traced : null;
+    this.#inFlight[slot] = traced;
     // A microtask of Node's keeps the AsyncLocalStorage of whoever submits. No completion can come before it.
     if (start.hasSubscribers) queueMicrotask(() => start.publish(traced));
   }
