@@ -457,9 +457,9 @@ describe('spinning', () => {
     expect(result).toEqual(['timer,ring', 1000]);
   });
 
-  it('is off unless asked for', async () => {
+  it('can be switched off', async () => {
     const result = await onRing(
-      '{}',
+      '{ spin: false }',
       `for (let i = 0; i < 100; i++) await sleep(0.1); console.log(JSON.stringify([counter('SPINS'), counter('IDLE_NS') > 0]));`,
     );
     expect(result).toEqual([0, true]);

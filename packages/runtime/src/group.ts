@@ -44,7 +44,7 @@ export class Member implements Completion, Attached {
     const slot = r.take(this);
     op.place(slot);
     if (op.opcode === IORING_OP_CLOSE && op.file === 0) r.closes(slot);
-    const head = op.opcode | ((op.flags | link) << 8) | (op.ioprio << 16);
+    const head = op.head | (link << 8);
     r.push(slot, head, op.fd, op.off, op.addr, op.len, op.opFlags, op.buf, op.file, op.addr3);
     this.slot = slot;
   }

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import {
   IORING_SETUP_HYBRID_IOPOLL,
@@ -62,8 +63,7 @@ export interface RunOptions {
   /**
    * A thread of the kernel takes the submissions (`IORING_SETUP_SQPOLL`; without privileges since 5.11), so that a
    * busy ring makes no system calls at all. That thread uses a CPU of its own until it has been idle for a while,
-   * and runs with the credentials that the process had when the ring was made. Turns `spin: 'auto'` on unless `spin`
-   * says otherwise. If the kernel refuses, there is an error and no ring. `OURO_SQPOLL`: 0, 1 or the idle time in ms
+   * and runs with the credentials that the process had when the ring was made. If the kernel refuses, there is an error and no ring. `OURO_SQPOLL`: 0, 1 or the idle time in ms
    * @default false
    */
   readonly sqpoll?: boolean | SqpollOptions | undefined;
@@ -78,9 +78,15 @@ export interface RunOptions {
   readonly iopoll?: boolean | 'hybrid' | undefined;
   /**
    * Before a wait sleeps it may look at the completion queue for a while, which saves the wake-up when something
-   * comes. How long follows from what lately paid, down to nothing but a rare try. Needs 5.19 to be of use. `'auto'`
-   * is true where the process may use two CPUs or more. `OURO_SPIN`: 0, 1, auto or the most microseconds
-   * @default false, with `sqpoll` 'auto'
+   * comes. How long follows from what lately paid, down to nothing but a rare try: it is at work where most waits are
+   * shorter than 50 µs, and such a process looks busier than it is. `'auto'` is true where the process may use two CPUs
+   * or more. Needs 5.19. `OURO_SPIN`: 0, 1, auto or the most microseconds
+   *
+   * Measured on a virtual machine, Linux 6.18, TCP echo of 64 bytes: with 1 client 43,700 messages a second instead of
+   * 16,200, a median of 22 µs instead of 60, 22.6 µs of CPU a message instead of 30.3 (sleeping and waking cost more
+   * than they save); with 100 clients no difference. Where waking is cheap, on bare metal, the gain is smaller and is
+   * paid for with CPU time.
+   * @default 'auto'
    */
   readonly spin?: boolean | 'auto' | SpinOptions | undefined;
   /**
@@ -175,7 +181,7 @@ export function ringConfig(options: RunOptions = {}, env: NodeJS.ProcessEnv = pr
     cqEntries,
     modeFlags: modeFlags | iopollFlags(given('iopoll', 'OURO_IOPOLL', parseIopoll)),
     ...thread,
-    ...checkSpin(given('spin', 'OURO_SPIN', parseSpin), modeFlags === 0 ? false : 'auto'),
+    ...checkSpin(given('spin', 'OURO_SPIN', parseSpin)),
     ...checkMinWait(given('minWait', 'OURO_MIN_WAIT', parseMinWait)),
     fixedFiles: checkFixedFiles(given('fixedFiles', 'OURO_FIXED_FILES', integerIn(1, MOST_FIXED_FILES))),
     ...checkWorkers(given('workers', 'OURO_WORKERS', parseWorkers)),
@@ -220,16 +226,25 @@ function iopollFlags(value: boolean | 'hybrid' = false): number {
     : invalidType('options.iopoll', "of type boolean or 'hybrid'", value);
 }
 
+/** How many CPUs the process may use: its affinity, and the quota of its cgroup (v2), which Node 20 does not look at. */
+function cpus(): number {
+  try {
+    const [quota, period] = readFileSync('/sys/fs/cgroup/cpu.max', 'utf8').split(' ');
+    if (quota !== 'max') return Math.min(availableParallelism(), Number(quota) / Number(period));
+  } catch {
+    // Not in a cgroup of version 2, or in its root.
+  }
+  return availableParallelism();
+}
+
 function checkSpin(
-  said: boolean | 'auto' | SpinOptions | undefined,
-  otherwise: false | 'auto',
+  value: boolean | 'auto' | SpinOptions = 'auto',
 ): Pick<RingConfig, 'spinMax' | 'spinShare'> {
-  const value = said === undefined ? otherwise : said;
   if (typeof value === 'string' && value !== 'auto') {
     throw outOfRange('options.spin', "true, false, 'auto' or an object", value);
   }
   if (typeof value === 'boolean' || value === 'auto') {
-    const on = value === 'auto' ? availableParallelism() > 1 : value;
+    const on = value === 'auto' ? cpus() >= 2 : value;
     return { spinMax: on ? DEFAULT_SPIN_MAX_US : 0, spinShare: on ? DEFAULT_SPIN_SHARE : 0 };
   }
   if (!isObject(value)) throw invalidType('options.spin', "of type boolean or object, or 'auto'", value);

@@ -114,9 +114,8 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
     }
     const slot = r.take(this);
     op.place(slot);
-    const head = op.opcode | (op.flags << 8) | (op.ioprio << 16);
     try {
-      r.push(slot, head, op.fd, op.off, op.addr, op.len, op.opFlags, op.buf, op.file, op.addr3);
+      r.push(slot, op.head, op.fd, op.off, op.addr, op.len, op.opFlags, op.buf, op.file, op.addr3);
     } catch (error) {
       this.#end(error as Error); // the kernel takes no more ops
       return;

@@ -1,8 +1,11 @@
-import { availableParallelism } from 'node:os';
 import { IORING_SETUP_SQPOLL } from '@ouro/native/abi';
 import { describe, expect, it } from 'vitest';
 import { runProgram } from '../../../testing/program.ts';
 import { type RunOptions, ringConfig } from '../src/options.ts';
+
+/** What `'auto'` makes of spinning here. */
+const auto = ringConfig({ spin: 'auto' }, {}).spinMax > 0 ? { spinMax: 50, spinShare: 0.1 } : {};
+const off = { spinMax: 0, spinShare: 0 };
 
 const defaults = {
   sqEntries: 256,
@@ -10,17 +13,14 @@ const defaults = {
   modeFlags: 0,
   sqIdle: 1000,
   sqCpu: 0,
-  spinMax: 0,
-  spinShare: 0,
+  ...off,
+  ...auto,
   minWaitCompletions: 0,
   minWaitUs: 0,
   fixedFiles: 1024,
   boundedWorkers: 0,
   unboundedWorkers: 0,
 };
-
-/** What spinning is where `'auto'` is asked for. */
-const auto = availableParallelism() > 1 ? { spinMax: 50, spinShare: 0.1 } : {};
 
 describe('the options of a ring', () => {
   it('have defaults', () => {
@@ -32,8 +32,8 @@ describe('the options of a ring', () => {
     [{ entries: 8 }, { sqEntries: 8 }],
     [{ entries: 8192 }, { sqEntries: 8192, cqEntries: 8192 }],
     [{ cqEntries: 65_536 }, { cqEntries: 65_536 }],
-    [{ sqpoll: true }, { modeFlags: 2, ...auto }],
-    [{ sqpoll: {} }, { modeFlags: 2, ...auto }],
+    [{ sqpoll: true }, { modeFlags: 2 }],
+    [{ sqpoll: {} }, { modeFlags: 2 }],
     [{ sqpoll: false }, {}],
     [
       { sqpoll: { idle: 20, cpu: 0 }, spin: false },
@@ -45,12 +45,13 @@ describe('the options of a ring', () => {
     ],
     [{ iopoll: true }, { modeFlags: 1 }],
     [{ iopoll: 'hybrid' }, { modeFlags: 0x2_0001 }],
-    [{ iopoll: true, sqpoll: true, spin: false }, { modeFlags: 3 }],
+    [{ iopoll: true, sqpoll: true }, { modeFlags: 3 }],
     [{ spin: true }, { spinMax: 50, spinShare: 0.1 }],
     [{ spin: 'auto' }, auto],
+    [{ spin: false }, off],
     [{ spin: { max: 7 } }, { spinMax: 7, spinShare: 0.1 }],
     [{ spin: { share: 1 } }, { spinMax: 50, spinShare: 1 }],
-    [{ spin: { max: 7, share: 0 } }, {}],
+    [{ spin: { max: 7, share: 0 } }, off],
     [{ minWait: { completions: 4, us: 50 } }, { minWaitCompletions: 4, minWaitUs: 50 }],
     [{ fixedFiles: 1_048_576 }, { fixedFiles: 1_048_576 }],
     [{ workers: { bounded: 4 } }, { boundedWorkers: 4 }],
@@ -100,11 +101,11 @@ describe('the environment', () => {
     ['OURO_ENTRIES', '64', { sqEntries: 64 }],
     ['OURO_CQ_ENTRIES', '512', { cqEntries: 512 }],
     ['OURO_SQPOLL', '0', {}],
-    ['OURO_SQPOLL', '1', { modeFlags: 2, ...auto }],
-    ['OURO_SQPOLL', '250', { modeFlags: 2, sqIdle: 250, ...auto }],
+    ['OURO_SQPOLL', '1', { modeFlags: 2 }],
+    ['OURO_SQPOLL', '250', { modeFlags: 2, sqIdle: 250 }],
     ['OURO_IOPOLL', '1', { modeFlags: 1 }],
     ['OURO_IOPOLL', 'hybrid', { modeFlags: 0x2_0001 }],
-    ['OURO_SPIN', '0', {}],
+    ['OURO_SPIN', '0', off],
     ['OURO_SPIN', '1', { spinMax: 50, spinShare: 0.1 }],
     ['OURO_SPIN', 'auto', auto],
     ['OURO_SPIN', '20', { spinMax: 20, spinShare: 0.1 }],
@@ -162,12 +163,25 @@ describe('the environment', () => {
     };
     expect(ringConfig(said, env)).toEqual({
       ...defaults,
+      ...off,
       sqEntries: 128,
       minWaitCompletions: 2,
       minWaitUs: 1,
       fixedFiles: 2048,
       boundedWorkers: 2,
     });
+  });
+
+  it('does not make a process of one CPU spin by itself', async () => {
+    const { stdout } = await runProgram(
+      `
+        import { run } from '@ouro/runtime';
+        import { reactor } from '@ouro/runtime/driver';
+        await run(() => console.log(reactor().config.spinMax));
+      `,
+      { under: ['taskset', '-c', '0'], env: { OURO_SPIN: 'auto' } },
+    );
+    expect(stdout).toBe('0\n');
   });
 
   it('reaches the ring of a program that says nothing', async () => {
@@ -198,7 +212,8 @@ describe('the environment', () => {
 
 describe('options once the ring runs', () => {
   it('may be said again, and not be changed: the error names each change', async () => {
-    const { stdout } = await runProgram(`
+    const { stdout } = await runProgram(
+      `
       import { run } from '@ouro/runtime';
       await run(() => {}, { entries: 64, spin: { max: 20 } });
       await run(() => {}, { entries: 64, spin: { max: 20 } });
@@ -207,9 +222,11 @@ describe('options once the ring runs', () => {
       } catch (error) {
         console.log(error.code, error.message);
       }
-    `);
+`,
+      { env: { OURO_SQPOLL: '' } },
+    );
     expect(stdout).toContain('ERR_OURO_RING_ACTIVE');
-    expect(stdout).toContain('spinMax from 20 to 0');
+    expect(stdout).toContain('spinMax from 20 to ');
     expect(stdout).toContain('fixedFiles from 1024 to 9');
     expect(stdout).not.toContain('sqEntries');
   });
