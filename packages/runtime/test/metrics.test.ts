@@ -172,9 +172,16 @@ describe('metrics() of waiting', () => {
     expect(stdout).toBe('true true true\n');
   });
 
-  it('spins not at all unless told to', async () => {
-    await sleep(1);
-    expect(metrics()).toMatchObject({ spins: 0, spinHits: 0, spinTime: 0, wakeups: 0 });
+  it('shows no spins where they are switched off', async () => {
+    const { stdout } = await runProgram(`
+      import { metrics, run, sleep } from '@ouro/runtime';
+      await run(async () => {
+        for (let i = 0; i < 200; i++) await sleep(0.02);
+        const { spins, spinHits, spinTime, idleTime } = metrics();
+        console.log(spins, spinHits, spinTime, idleTime > 0);
+      }, { spin: false });
+    `);
+    expect(stdout).toBe('0 0 0 true\n');
   });
 });
 
