@@ -75,7 +75,8 @@ export class OpCounts {
       named[opcodeName(opcode)] = {
         submitted,
         inFlight: inFlight[opcode],
-        completed: submitted - inFlight[opcode] - failed - cancelled,
+        // Below 0 for a moment where a zero-copy send has failed and is still in flight.
+        completed: Math.max(0, submitted - inFlight[opcode] - failed - cancelled),
         failed,
         cancelled,
         shots: this.shots[opcode],

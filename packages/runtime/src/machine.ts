@@ -116,8 +116,8 @@ function listed(list: string | undefined): number | null {
 
 const CGROUPS = '/sys/fs/cgroup';
 
-/** The least of what this cgroup and those above it give: each can only take away. */
-function cpuQuota(): number | null {
+/** CPUs' worth of time that the least of this cgroup and those above it gives: each can only take away. */
+export function cpuQuota(): number | null {
   const own = read('/proc/self/cgroup');
   const unified = /^0::(\/.*)$/m.exec(own)?.[1];
   const separate = /^\d+:(?:[^:]*,)?cpu(?:,[^:]*)?:(\/.*)$/m.exec(own)?.[1];
