@@ -435,3 +435,75 @@ export const ENOTCONN = -107;
 export const ETIMEDOUT = -110;
 export const EALREADY = -114;
 export const ECANCELED = -125;
+
+/** Something of the kernel's: its name without the prefix, and the kernel that brought it. */
+export interface Named {
+  readonly bit: number;
+  readonly name: string;
+  readonly since: string;
+}
+
+/** All `IORING_SETUP_*` flags. */
+export const SETUP_FLAGS: readonly Named[] = [
+  { bit: 0x1, name: 'IOPOLL', since: '5.1' },
+  { bit: 0x2, name: 'SQPOLL', since: '5.1' },
+  { bit: 0x4, name: 'SQ_AFF', since: '5.1' },
+  { bit: 0x8, name: 'CQSIZE', since: '5.5' },
+  { bit: 0x10, name: 'CLAMP', since: '5.6' },
+  { bit: 0x20, name: 'ATTACH_WQ', since: '5.6' },
+  { bit: 0x40, name: 'R_DISABLED', since: '5.10' },
+  { bit: 0x80, name: 'SUBMIT_ALL', since: '5.18' },
+  { bit: 0x100, name: 'COOP_TASKRUN', since: '5.19' },
+  { bit: 0x200, name: 'TASKRUN_FLAG', since: '5.19' },
+  { bit: 0x400, name: 'SQE128', since: '5.19' },
+  { bit: 0x800, name: 'CQE32', since: '5.19' },
+  { bit: 0x1000, name: 'SINGLE_ISSUER', since: '6.0' },
+  { bit: 0x2000, name: 'DEFER_TASKRUN', since: '6.1' },
+  { bit: 0x4000, name: 'NO_MMAP', since: '6.5' },
+  { bit: 0x8000, name: 'REGISTERED_FD_ONLY', since: '6.5' },
+  { bit: 0x1_0000, name: 'NO_SQARRAY', since: '6.6' },
+  { bit: 0x2_0000, name: 'HYBRID_IOPOLL', since: '6.13' },
+  { bit: 0x4_0000, name: 'CQE_MIXED', since: '6.18' },
+  { bit: 0x8_0000, name: 'SQE_MIXED', since: '6.19' },
+  { bit: 0x10_0000, name: 'SQ_REWIND', since: '7.0' },
+];
+
+/** All `IORING_FEAT_*` bits. */
+export const FEATURES: readonly Named[] = [
+  { bit: 0x1, name: 'SINGLE_MMAP', since: '5.4' },
+  { bit: 0x2, name: 'NODROP', since: '5.5' },
+  { bit: 0x4, name: 'SUBMIT_STABLE', since: '5.5' },
+  { bit: 0x8, name: 'RW_CUR_POS', since: '5.6' },
+  { bit: 0x10, name: 'CUR_PERSONALITY', since: '5.6' },
+  { bit: 0x20, name: 'FAST_POLL', since: '5.7' },
+  { bit: 0x40, name: 'POLL_32BITS', since: '5.9' },
+  { bit: 0x80, name: 'SQPOLL_NONFIXED', since: '5.11' },
+  { bit: 0x100, name: 'EXT_ARG', since: '5.11' },
+  { bit: 0x200, name: 'NATIVE_WORKERS', since: '5.12' },
+  { bit: 0x400, name: 'RSRC_TAGS', since: '5.13' },
+  { bit: 0x800, name: 'CQE_SKIP', since: '5.17' },
+  { bit: 0x1000, name: 'LINKED_FILE', since: '5.17' },
+  { bit: 0x2000, name: 'REG_REG_RING', since: '6.3' },
+  { bit: 0x4000, name: 'RECVSEND_BUNDLE', since: '6.10' },
+  { bit: 0x8000, name: 'MIN_TIMEOUT', since: '6.12' },
+  { bit: 0x1_0000, name: 'RW_ATTR', since: '6.14' },
+  { bit: 0x2_0000, name: 'NO_IOWAIT', since: '6.15' },
+];
+
+/** Opcodes that a ring with IOPOLL takes; the others end with EINVAL there. */
+export const POLLED_OPCODES: readonly number[] = [
+  IORING_OP_NOP,
+  IORING_OP_READV,
+  IORING_OP_WRITEV,
+  IORING_OP_READ_FIXED,
+  IORING_OP_WRITE_FIXED,
+  IORING_OP_FILES_UPDATE,
+  IORING_OP_READ,
+  IORING_OP_WRITE,
+  IORING_OP_PROVIDE_BUFFERS,
+  IORING_OP_REMOVE_BUFFERS,
+  IORING_OP_MSG_RING,
+  IORING_OP_URING_CMD,
+  IORING_OP_READV_FIXED,
+  IORING_OP_WRITEV_FIXED,
+];

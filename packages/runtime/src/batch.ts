@@ -49,7 +49,10 @@ class Batch extends Group<unknown[]> {
       } else if (!r.supports(op.opcode)) {
         const elsewhere = op.elsewhere();
         if (elsewhere === null) this.#refuse(member, unsupportedError(op.opcode, op.kind.syscall));
-        else elsewhere.then((result) => member.finish(result, 0));
+        else {
+          r.counts.elsewhere[op.opcode]++;
+          elsewhere.then((result) => member.finish(result, 0));
+        }
       } else {
         try {
           member.push(r, 0);

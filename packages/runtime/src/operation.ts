@@ -149,12 +149,15 @@ export class Operation<T> extends Future<T> implements Completion {
   startElsewhere(): void {
     const { op } = this;
     const elsewhere = op.elsewhere();
-    if (elsewhere === null) this.abandon(unsupportedError(op.opcode, op.kind.syscall));
-    else
-      elsewhere.then(
-        (result) => this.finish(result, 0),
-        (error: unknown) => this.abandon(error),
-      );
+    if (elsewhere === null) {
+      this.abandon(unsupportedError(op.opcode, op.kind.syscall));
+      return;
+    }
+    reactor().counts.elsewhere[op.opcode]++;
+    elsewhere.then(
+      (result) => this.finish(result, 0),
+      (error: unknown) => this.abandon(error),
+    );
   }
 
   /** Queues the op at another place or with another length than it says. */

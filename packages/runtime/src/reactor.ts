@@ -23,10 +23,14 @@ import {
   SQ_TAIL,
   SQE_WORDS,
 } from '@ouro/native/layout';
+import { activeResources } from './active-resources.ts';
+import { OpCounts } from './counts.ts';
 import { systemError } from './errors.ts';
+import { type Observer, Observers } from './observer.ts';
 import { type RingConfig, type RunOptions, ringConfig } from './options.ts';
 import { type Completion, type ScratchChunk, Slots, scratchOffset, TIMEOUT_AT } from './slots.ts';
 import { placeTimespec } from './timespec.ts';
+import { Tracer } from './tracer.ts';
 
 /** Somebody who gathers what one batch brings. */
 export interface BatchEnd {
@@ -48,6 +52,7 @@ export class Reactor {
   readonly slots: Slots;
   /** CQEs whose slot had moved on. Always 0: a slot lives until its last CQE. */
   stale = 0;
+  readonly counts: OpCounts = new OpCounts();
   readonly words: Uint32Array;
   readonly counters: Float64Array;
   readonly #sqes: Uint32Array;
@@ -56,6 +61,9 @@ export class Reactor {
   // Never shortened: setting an array's length costs a call into the runtime, and growing it again an allocation.
   readonly #gathering: (BatchEnd | null)[] = [];
   #gatherers = 0;
+  // Null unless somebody traces or measures: looking is all that an op pays for those who do not.
+  #observer: Observer | null = null;
+  readonly tracer: Tracer = new Tracer();
   readonly #sqEntries: number;
   readonly #sqMask: number;
   readonly #supported: Uint8Array;
@@ -76,6 +84,11 @@ export class Reactor {
     this.slots = new Slots(native);
     limitWorkers(native, config);
     this.#supported = supported(ring.opcodes);
+    activeResources(this.slots);
+    if (process.env.OURO_TRACE === '1') {
+      this.tracer.users++;
+      this.observe(this.tracer);
+    }
   }
 
   /** Whether the kernel knows an opcode, and `OURO_WITHOUT` does not forbid it. */
@@ -152,7 +165,10 @@ export class Reactor {
     sqes[at + 13] = addr3 / TWO_32;
     sqes[at + 14] = 0;
     sqes[at + 15] = 0;
+    slots.opcodes[slot] = head;
+    this.counts.submitted[head & 0xff]++;
     const completion = slots.completions[slot];
+    if (this.#observer !== null && completion !== null) this.#observer.queued(slot, head, fd, completion);
     if (completion?.refed === true) {
       slots.refed[slot] = 1;
       words[REFS]++;
@@ -270,6 +286,7 @@ export class Reactor {
   #nextIgnored(head: number, high: number): number {
     const at = (this.words[SQ_TAIL] & this.#sqMask) * SQE_WORDS;
     const sqes = this.#sqes;
+    this.counts.unseen[head & 0xff]++;
     sqes.fill(0, at, at + SQE_WORDS);
     sqes[at] = head;
     sqes[at + 1] = -1;
@@ -334,13 +351,15 @@ export class Reactor {
         this.stale++;
         continue;
       }
+      if (result < 0) this.counts.failure(slots.opcodes[slot], result, flags);
       if ((flags & IORING_CQE_F_MORE) === 0) {
         if (slots.refed[slot] === 1) {
           slots.refed[slot] = 0;
           words[REFS]--;
         }
         slots.release(slot);
-      }
+      } else this.counts.shots[slots.opcodes[slot]]++;
+      if (this.#observer !== null) this.#observer.completed(slot, result, flags);
       try {
         completion.complete(result, flags);
       } catch (error) {
@@ -358,6 +377,17 @@ export class Reactor {
       }
     }
     this.#gatherers = 0;
+    if (this.#observer !== null) this.#observer.batchEnded();
+  }
+
+  /** Has an observer told of all ops from now on. */
+  observe(observer: Observer): void {
+    this.#observer = Observers.with(this.#observer, observer);
+  }
+
+  /** Tells an observer no more. */
+  unobserve(observer: Observer): void {
+    this.#observer = Observers.without(this.#observer, observer);
   }
 }
 

@@ -42,6 +42,8 @@ export class Slots {
   generations: Int32Array = new Int32Array(0);
   /** 1 where the slot's op is counted among those that keep the process alive. */
   refed: Uint8Array = new Uint8Array(0);
+  /** The opcode of each slot's op. */
+  opcodes: Uint8Array = new Uint8Array(0);
   readonly #scratch: ScratchChunk[] = [];
   // A stack: the slot given back last is taken first, with its scratch still in the cache.
   #free: Int32Array = new Int32Array(0);
@@ -91,9 +93,12 @@ export class Slots {
     generations.set(this.generations);
     const refed = new Uint8Array(after);
     refed.set(this.refed);
+    const opcodes = new Uint8Array(after);
+    opcodes.set(this.opcodes);
     const free = new Int32Array(after);
     this.generations = generations;
     this.refed = refed;
+    this.opcodes = opcodes;
     this.#free = free;
     for (let slot = after - 1; slot >= before; slot--) {
       this.completions[slot] = null;
