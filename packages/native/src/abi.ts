@@ -233,6 +233,17 @@ export const IORING_LINK_TIMEOUT_UPDATE = 0x10; // 5.15
 export const IORING_TIMEOUT_ETIME_SUCCESS = 0x20; // 5.16
 export const IORING_TIMEOUT_MULTISHOT = 0x40; // 6.4
 
+// sqe.install_fd_flags
+export const IORING_FIXED_FD_NO_CLOEXEC = 0x1;
+
+// sqe.fd of FUTEX_WAIT and FUTEX_WAKE, flags of struct futex_waitv; without FUTEX2_PRIVATE the futex is shared
+export const FUTEX2_SIZE_U32 = 0x2;
+/** Futexes one FUTEX_WAITV can wait for. */
+export const FUTEX_WAITV_MAX = 128;
+
+// sqe.addr of FILES_UPDATE: in the place of a descriptor
+export const IORING_REGISTER_FILES_SKIP = -2; // 5.14
+
 // sqe.len of POLL_ADD and POLL_REMOVE
 export const IORING_POLL_ADD_MULTI = 0x1; // 5.13
 export const IORING_POLL_UPDATE_EVENTS = 0x2;
@@ -297,6 +308,8 @@ export const IORING_SETUP_SQ_AFF = 0x4;
 export const IORING_SETUP_HYBRID_IOPOLL = 0x2_0000;
 
 // io_uring_params.features
+/** 6.3: stands for `IORING_MSG_RING_FLAGS_PASS`, which cannot be probed by itself. */
+export const IORING_FEAT_REG_REG_RING = 0x2000;
 export const IORING_FEAT_RECVSEND_BUNDLE = 0x4000; // 6.10
 /** 6.12 */
 export const IORING_FEAT_MIN_TIMEOUT = 0x8000;
@@ -388,6 +401,52 @@ export const SPLICE_F_MORE = 0x4;
 /** io_uring's own: `splice_fd_in` is a direct descriptor. */
 export const SPLICE_F_FD_IN_FIXED = 0x8000_0000;
 
+// poll(2), epoll_ctl(2)
+export const POLLIN = 0x1;
+export const POLLPRI = 0x2;
+export const POLLOUT = 0x4;
+export const POLLERR = 0x8;
+export const POLLHUP = 0x10;
+export const POLLRDHUP = 0x2000;
+export const EPOLLEXCLUSIVE = 0x1000_0000;
+export const EPOLLONESHOT = 0x4000_0000;
+export const EPOLLET = 0x8000_0000;
+export const EPOLL_CTL_ADD = 1;
+export const EPOLL_CTL_DEL = 2;
+export const EPOLL_CTL_MOD = 3;
+
+// waitid(2)
+export const P_ALL = 0;
+export const P_PID = 1;
+export const P_PGID = 2;
+export const P_PIDFD = 3;
+export const WNOHANG = 0x1;
+export const WSTOPPED = 0x2;
+export const WEXITED = 0x4;
+export const WCONTINUED = 0x8;
+export const WNOWAIT = 0x100_0000;
+export const CLD_EXITED = 1;
+export const CLD_KILLED = 2;
+export const CLD_DUMPED = 3;
+export const CLD_TRAPPED = 4;
+export const CLD_STOPPED = 5;
+export const CLD_CONTINUED = 6;
+
+// madvise(2): what changes no contents
+export const MADV_NORMAL = 0;
+export const MADV_RANDOM = 1;
+export const MADV_SEQUENTIAL = 2;
+export const MADV_WILLNEED = 3;
+export const MADV_HUGEPAGE = 14;
+export const MADV_NOHUGEPAGE = 15;
+export const MADV_COLD = 20; // 5.4
+export const MADV_PAGEOUT = 21; // 5.4
+export const MADV_POPULATE_READ = 22; // 5.14
+export const MADV_POPULATE_WRITE = 23; // 5.14
+
+// getauxval(3)
+export const AT_PAGESZ = 6;
+
 // socket(2) and friends
 export const AF_UNIX = 1;
 export const AF_INET = 2;
@@ -418,6 +477,7 @@ export const EINTR = -4;
 export const EIO = -5;
 export const ENXIO = -6;
 export const EBADF = -9;
+export const ECHILD = -10;
 export const EAGAIN = -11;
 export const ENOMEM = -12;
 export const EINVAL = -22;
@@ -426,6 +486,7 @@ export const EMFILE = -24;
 export const EPIPE = -32;
 export const ETIME = -62;
 export const EPROTO = -71;
+export const EBADFD = -77;
 export const EOPNOTSUPP = -95;
 export const EADDRINUSE = -98;
 export const EADDRNOTAVAIL = -99;

@@ -61,6 +61,8 @@ export interface RingOptions {
 
 /** The ring that the kernel gave, with the memory it shares. */
 export interface RingDescription {
+  /** Its descriptor: what other rings of the process send messages to. */
+  readonly fd: number;
   readonly shared: ArrayBuffer;
   readonly sqes: ArrayBuffer;
   readonly fds: ArrayBuffer;

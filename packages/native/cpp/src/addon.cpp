@@ -83,6 +83,7 @@ Napi::Value Open(const Napi::CallbackInfo& info) {
   if (env.IsExceptionPending()) return env.Undefined();
   result.Set("sqes", external(env, ring.sqes().data(), ring.sqes().size()));
   result.Set("fds", external(env, environment->fd_table().data(), environment->fd_table().size()));
+  result.Set("fd", ring.fd());
   result.Set("sqEntries", ring.params().sq_entries);
   result.Set("cqEntries", ring.params().cq_entries);
   result.Set("setupFlags", ring.params().flags);
