@@ -12,6 +12,7 @@ export interface Addon {
   arm(): void;
   register(opcode: number, address: number, count: number): number;
   allocate(bytes: number): ArrayBuffer | number;
+  allocateForFds(bytes: number): ArrayBuffer | number;
   addressOf(view: Uint8Array): number;
   hold(view: Uint8Array): object | undefined;
   own(fd: number): void;

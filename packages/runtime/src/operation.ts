@@ -5,9 +5,30 @@ import {
   IORING_CQE_F_MORE,
   IORING_CQE_F_NOTIF,
   IORING_OP_CLOSE,
+  IORING_OP_FADVISE,
+  IORING_OP_FALLOCATE,
+  IORING_OP_FGETXATTR,
+  IORING_OP_FSETXATTR,
+  IORING_OP_FSYNC,
+  IORING_OP_FTRUNCATE,
+  IORING_OP_GETXATTR,
+  IORING_OP_LINKAT,
+  IORING_OP_MADVISE,
+  IORING_OP_MKDIRAT,
+  IORING_OP_OPENAT,
+  IORING_OP_OPENAT2,
+  IORING_OP_RENAMEAT,
+  IORING_OP_SETXATTR,
+  IORING_OP_SPLICE,
+  IORING_OP_STATX,
+  IORING_OP_SYMLINKAT,
+  IORING_OP_SYNC_FILE_RANGE,
+  IORING_OP_TEE,
+  IORING_OP_UNLINKAT,
   IOSQE_IO_LINK,
 } from '@ouro/native/abi';
 import { followersOf, type Members } from './cancel.ts';
+import { Deadline } from './deadline.ts';
 import type { Descriptor } from './descriptor.ts';
 import { cancellation, closedError, Expired, systemError, unsupportedError } from './errors.ts';
 import { awaitFast, Future } from './future.ts';
@@ -29,12 +50,40 @@ export function discardResult(op: Op<unknown>, result: number): boolean {
   const { kind } = op;
   if (kind.resultIsFd) reactor().discard(result);
   else if (kind.resultIsDirect) reactor().discardDirect(op.opens?.fd ?? result);
+  else if (kind.discard !== null) kind.discard(op);
   else return false;
   return true;
 }
 
 /** The reason of ops that end because their handle is closed: they fail with ECANCELED, not with an AbortError. */
 export const HANDLE_CLOSED: unique symbol = Symbol('handle closed');
+
+/**
+ * Ops that a thread of the kernel does. A linked timeout would run only from when that thread begins, and all of them may
+ * be busy for ever (opening pipes that nobody else opens, say); so these have a timeout op beside them.
+ */
+const THREADED: ReadonlySet<number> = new Set([
+  IORING_OP_FSYNC,
+  IORING_OP_SYNC_FILE_RANGE,
+  IORING_OP_FALLOCATE,
+  IORING_OP_OPENAT,
+  IORING_OP_STATX,
+  IORING_OP_FADVISE,
+  IORING_OP_MADVISE,
+  IORING_OP_OPENAT2,
+  IORING_OP_SPLICE,
+  IORING_OP_TEE,
+  IORING_OP_RENAMEAT,
+  IORING_OP_UNLINKAT,
+  IORING_OP_MKDIRAT,
+  IORING_OP_SYMLINKAT,
+  IORING_OP_LINKAT,
+  IORING_OP_FSETXATTR,
+  IORING_OP_SETXATTR,
+  IORING_OP_FGETXATTR,
+  IORING_OP_GETXATTR,
+  IORING_OP_FTRUNCATE,
+]);
 
 /** What few ops have. */
 interface Rare {
@@ -44,6 +93,8 @@ interface Rare {
   readonly above: Members[];
   /** When its timeout has run out (`performance.now`); 0 if it has none. */
   deadline: number;
+  /** What cancels it then, unless the kernel does. */
+  timer: Deadline | null;
   /** What the first of two completions said, while the second is awaited. */
   early: number;
 }
@@ -98,12 +149,15 @@ export class Operation<T> extends Future<T> implements Completion {
   startElsewhere(): void {
     const { op } = this;
     const elsewhere = op.elsewhere();
-    if (elsewhere === null) this.abandon(unsupportedError(op.opcode, op.kind.syscall));
-    else
-      elsewhere.then(
-        (result) => this.finish(result, 0),
-        (error: unknown) => this.abandon(error),
-      );
+    if (elsewhere === null) {
+      this.abandon(unsupportedError(op.opcode, op.kind.syscall));
+      return;
+    }
+    reactor().counts.elsewhere[op.opcode]++;
+    elsewhere.then(
+      (result) => this.finish(result, 0),
+      (error: unknown) => this.abandon(error),
+    );
   }
 
   /** Queues the op at another place or with another length than it says. */
@@ -114,7 +168,12 @@ export class Operation<T> extends Future<T> implements Completion {
     const { file, addr3 } = op.rare;
     if (head === IORING_OP_CLOSE && file === 0) r.closes(slot);
     if (timeout === NO_TIMEOUT) r.push(slot, head, fd, off, addr, len, opFlags, buf, file, addr3);
-    else {
+    else if (THREADED.has(op.opcode)) {
+      r.push(slot, head, fd, off, addr, len, opFlags, buf, file, addr3);
+      const rare = this.#own();
+      rare.deadline = performance.now() + timeout;
+      rare.timer = new Deadline(this, timeout);
+    } else {
       this.#own().deadline = performance.now() + timeout;
       r.reserveFor(slot, 2);
       r.push(slot, head | (IOSQE_IO_LINK << 8), fd, off, addr, len, opFlags, buf, file, addr3);
@@ -191,6 +250,7 @@ export class Operation<T> extends Future<T> implements Completion {
         if (deadline !== 0 && performance.now() >= deadline) shown = ETIMEDOUT;
       } else if (reason instanceof Expired) shown = ETIMEDOUT;
       else if (reason !== HANDLE_CLOSED) return cancellation(reason, bytesTransferred);
+      else shown = ECANCELED; // also where a kernel thread was interrupted
     }
     const { op } = this;
     const { kind } = op;
@@ -206,14 +266,17 @@ export class Operation<T> extends Future<T> implements Completion {
 
   #leave(): void {
     this.slot = -1;
-    this.op.rare.opens?.endOpening();
+    const { opens, also } = this.op.rare;
+    opens?.endOpening();
+    also?.detach(this);
     this.#descriptor?.delete(this);
     if (this.#rare === null) return;
     for (const each of this.#rare.above.splice(0)) each.delete(this);
+    this.#rare.timer?.clear();
   }
 
   #own(): Rare {
-    this.#rare ??= { cancelled: false, reason: undefined, above: [], deadline: 0, early: 0 };
+    this.#rare ??= { cancelled: false, reason: undefined, above: [], deadline: 0, timer: null, early: 0 };
     return this.#rare;
   }
 
@@ -241,6 +304,11 @@ export class Operation<T> extends Future<T> implements Completion {
     return this.#rare?.cancelled ?? false;
   }
 
+  /** @internal The other handle that it refers to is being closed. */
+  close(): void {
+    if (this.op.kind.endsWithHandle) this.cancel(HANDLE_CLOSED);
+  }
+
   override cancel(reason?: unknown): void {
     if (this.slot < 0 || this.cancelled) return;
     const rare = this.#own();
@@ -263,13 +331,13 @@ export function begin<O extends Operation<unknown>>(operation: O, options?: OpOp
   const { descriptor, rare } = operation.op;
   rare.opens?.beginOpening();
   if (refused !== undefined) operation.abandon(refused);
-  else if (descriptor !== null && descriptor.fd < 0)
-    operation.abandon(closedError(operation.op.kind.syscall));
+  else if (operation.op.refersToClosed) operation.abandon(closedError(operation.op.kind.syscall));
   else {
     if (descriptor !== null) {
       operation.in(descriptor);
       if (!descriptor.refed) operation.refed = false;
     }
+    rare.also?.attach(operation);
     try {
       if (!reactor().supports(operation.op.opcode)) operation.startElsewhere();
       else if (options === undefined) operation.start();

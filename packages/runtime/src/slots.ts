@@ -7,7 +7,7 @@ export interface Completion {
   /** What diagnostics call it. */
   readonly name?: string;
   /** Whether the op keeps the process alive. Read when it is submitted; `Reactor.setRef` changes it later. */
-  refed: boolean;
+  readonly refed: boolean;
   /**
    * Called once for each CQE. When `flags` lack `IORING_CQE_F_MORE` it was the last, and the slot and its scratch
    * belong to somebody else as soon as this returns.
@@ -47,6 +47,8 @@ export class Slots {
   generations: Int32Array = new Int32Array(0);
   /** 1 where the slot's op is counted among those that keep the process alive. */
   refed: Uint8Array = new Uint8Array(0);
+  /** The opcode of each slot's op. */
+  opcodes: Uint8Array = new Uint8Array(0);
   readonly #scratch: ScratchChunk[] = [];
   // A stack: the slot given back last is taken first, with its scratch still in the cache.
   #free: Int32Array = new Int32Array(0);
@@ -99,9 +101,12 @@ export class Slots {
     generations.set(this.generations);
     const refed = new Uint8Array(after);
     refed.set(this.refed);
+    const opcodes = new Uint8Array(after);
+    opcodes.set(this.opcodes);
     const free = new Int32Array(after);
     this.generations = generations;
     this.refed = refed;
+    this.opcodes = opcodes;
     this.#free = free;
     for (let slot = after - 1; slot >= before; slot--) {
       this.completions[slot] = null;
