@@ -1,10 +1,17 @@
-import { close, closeDirect } from './close.ts';
+import { close } from './close.ts';
 import { invalidType } from './errors.ts';
 import type { Future } from './future.ts';
 import { startFlow } from './future.ts';
 import { HANDLE_CLOSED, type Operation } from './operation.ts';
 
 const CLOSED = -1;
+
+/** A multishot op on a descriptor: see stream.ts. */
+export interface Streaming {
+  cancel(reason?: unknown): void;
+  close(): void;
+  setRef(refed: boolean): void;
+}
 
 /**
  * A descriptor with the ops that are in flight on it: what is below every handle. The ops form a list through
@@ -16,6 +23,7 @@ export class Descriptor implements AsyncDisposable {
   #fd: number;
   #refed = true;
   #first: Operation<unknown> | null = null;
+  #streams: Set<Streaming> | null = null;
   #drained: (() => void) | null = null;
   #closing: Future<void> | null = null;
 
@@ -41,7 +49,19 @@ export class Descriptor implements AsyncDisposable {
 
   /** Whether no op is in flight. */
   get idle(): boolean {
-    return this.#first === null;
+    return this.#first === null && (this.#streams === null || this.#streams.size === 0);
+  }
+
+  /** @internal */
+  addStream(stream: Streaming): void {
+    this.#streams ??= new Set();
+    this.#streams.add(stream);
+  }
+
+  /** @internal */
+  deleteStream(stream: Streaming): void {
+    this.#streams?.delete(stream);
+    this.#checkDrained();
   }
 
   /** @internal */
@@ -57,22 +77,27 @@ export class Descriptor implements AsyncDisposable {
     else op.previous.next = op.next;
     if (op.next !== null) op.next.previous = op.previous;
     op.next = op.previous = null;
-    if (this.#first === null && this.#drained !== null) {
-      const then = this.#drained;
-      this.#drained = null;
-      then();
-    }
+    this.#checkDrained();
+  }
+
+  #checkDrained(): void {
+    if (this.#drained === null || !this.idle) return;
+    const then = this.#drained;
+    this.#drained = null;
+    then();
   }
 
   /** Cancels all ops in flight on it. Each rejects with an `AbortError`, or resolves if it was quicker. */
   cancel(reason?: unknown): void {
     for (let op = this.#first; op !== null; op = op.next) op.cancel(reason);
+    if (this.#streams !== null) for (const stream of [...this.#streams]) stream.cancel(reason);
   }
 
   /** Lets ops on it keep the process alive (the default), or not. */
   setRef(refed: boolean): void {
     this.#refed = refed;
     for (let op = this.#first; op !== null; op = op.next) op.setRef(refed);
+    if (this.#streams !== null) for (const stream of this.#streams) stream.setRef(refed);
   }
 
   /**
@@ -89,27 +114,34 @@ export class Descriptor implements AsyncDisposable {
   #close(first: (() => Promise<void>) | null): Future<void> {
     const fd = this.#fd;
     this.#fd = CLOSED;
-    if (first === null && this.#first === null) return this.#release(fd);
+    if (first === null && this.idle) return this.release(fd);
     return startFlow(async () => {
       this.#cancelEnding();
       if (first !== null) await first();
       await new Promise<void>((drained) => this.#whenIdle(drained));
-      await this.#release(fd);
+      await this.release(fd);
     });
   }
 
-  #release(fd: number): Future<void> {
-    return this.direct ? closeDirect(fd) : close(fd);
+  /** Lets the kernel close it. */
+  protected release(fd: number): Future<void> {
+    return close(fd);
+  }
+
+  /** @internal It has been closed by other means. */
+  protected forget(): void {
+    this.#fd = CLOSED;
   }
 
   #cancelEnding(): void {
     for (let op = this.#first; op !== null; op = op.next) {
       if (op.op.kind.endsWithHandle) op.cancel(HANDLE_CLOSED);
     }
+    if (this.#streams !== null) for (const stream of [...this.#streams]) stream.close();
   }
 
   #whenIdle(then: () => void): void {
-    if (this.#first === null) then();
+    if (this.idle) then();
     else this.#drained = then;
   }
 

@@ -4,6 +4,7 @@
 export { BufferRing, receiveBuffers } from './buffer-ring.ts';
 export { close, closeDirect } from './close.ts';
 export { Descriptor } from './descriptor.ts';
+export { DirectDescriptor, directKind, FileRegistry, files, type Into, openInto } from './direct.ts';
 export {
   AbortError,
   cancellation,
@@ -41,6 +42,7 @@ export {
   scratchOffset,
   TIMEOUT_AT,
 } from './slots.ts';
+export { END_OF_STREAM, Stream, type StreamOptions, stream } from './stream.ts';
 export { submit } from './submit.ts';
 export { bound, expire, flow } from './time.ts';
 export { placeTimespec } from './timespec.ts';

@@ -1,4 +1,5 @@
 export { type Capabilities, capabilities, UringUnavailableError } from './capabilities.ts';
+export { DirectDescriptor, FileRegistry, files, type Into } from './direct.ts';
 export { AbortError, type SystemError, type TimeoutError } from './errors.ts';
 export { Future } from './future.ts';
 export { type Metrics, metrics } from './metrics.ts';
@@ -7,6 +8,7 @@ export type { OpOptions } from './op-options.ts';
 export type { RunOptions } from './options.ts';
 export { default } from './runtime.ts';
 export { Scope, type ScopeOptions } from './scope.ts';
+export { Stream, type StreamOptions, stream } from './stream.ts';
 export { submit } from './submit.ts';
 export { run, type SpawnOptions, spawn, Task, type TaskState } from './task.ts';
 export { type SleepOptions, sleep } from './time.ts';

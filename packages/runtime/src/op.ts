@@ -8,6 +8,8 @@ export interface OpKind<T> {
   readonly syscall: string;
   /** A result of zero or more is a descriptor, which is closed if nobody takes it. */
   readonly resultIsFd: boolean;
+  /** A success opens a direct descriptor, which is closed if nobody takes it. */
+  readonly resultIsDirect: boolean;
   /** A result below zero that is success all the same (`ETIME` of a timeout); 0 for none. */
   readonly passes: number;
   /**
@@ -26,13 +28,14 @@ export function opKind<T>(
   syscall: string,
   {
     resultIsFd = false,
+    resultIsDirect = false,
     passes = 0,
     decode = null,
     error = null,
     endsWithHandle = false,
   }: Partial<Omit<OpKind<T>, 'syscall'>> = {},
 ): OpKind<T> {
-  return { syscall, resultIsFd, passes, decode, error, endsWithHandle };
+  return { syscall, resultIsFd, resultIsDirect, passes, decode, error, endsWithHandle };
 }
 
 /** For kinds whose success says nothing. */
@@ -42,6 +45,13 @@ export function nothing(): undefined {
 
 /** What has a descriptor: a number, a direct descriptor, or a handle such as `File` or `TcpStream`. */
 export type Target = number | Descriptor | { readonly descriptor: Descriptor };
+
+/** A place in the table of direct descriptors that something is opened into: see direct.ts. */
+export interface Opens {
+  readonly fd: number;
+  beginOpening(): void;
+  endOpening(): void;
+}
 
 /**
  * One SQE to be (`struct io_uring_sqe`), with what its result means. Nothing happens before it is handed to `submit`,
@@ -73,6 +83,8 @@ export class Op<T> {
   hold: unknown = null;
   /** Path and the like, for errors. */
   detail: ErrorDetail | null = null;
+  /** The place that the op opens into; null where the kernel chooses one, or for ordinary descriptors. */
+  opens: Opens | null = null;
   /** The handle that the op belongs to: closing or cancelling that ends the op. */
   descriptor: Descriptor | null = null;
 

@@ -21,6 +21,18 @@ export function gaveUp(errno: number): boolean {
   return errno === ECANCELED || errno === EINTR;
 }
 
+/**
+ * Closes what an op has opened, if it is of those that open something: the kernel was quicker than a cancellation, and
+ * nobody waits for this descriptor any more.
+ */
+export function discardResult(op: Op<unknown>, result: number): boolean {
+  const { kind } = op;
+  if (kind.resultIsFd) reactor().discard(result);
+  else if (kind.resultIsDirect) reactor().discardDirect(op.opens?.fd ?? result);
+  else return false;
+  return true;
+}
+
 /** The reason of ops that end because their handle is closed: they fail with ECANCELED, not with an AbortError. */
 export const HANDLE_CLOSED: unique symbol = Symbol('handle closed');
 
@@ -139,11 +151,8 @@ export class Operation<T> extends Future<T> implements Completion {
   protected finish(result: number, cqeFlags: number): void {
     const { kind } = this.op;
     if (result >= 0) {
-      if (this.#cancelled && kind.resultIsFd) {
-        // The kernel was quicker than the cancellation. Nobody waits for this descriptor any more.
-        reactor().discard(result);
-        this.settleFailure(ECANCELED, 0);
-      } else this.settle(result, cqeFlags);
+      if (this.#cancelled && discardResult(this.op, result)) this.settleFailure(ECANCELED, 0);
+      else this.settle(result, cqeFlags);
     } else if (result === kind.passes) this.settle(0, cqeFlags);
     else this.settleFailure(result, 0);
   }
@@ -189,6 +198,7 @@ export class Operation<T> extends Future<T> implements Completion {
 
   #leave(): void {
     this.slot = -1;
+    this.op.opens?.endOpening();
     this.#descriptor?.delete(this);
     const above = this.#above;
     if (above === null) return;
@@ -240,7 +250,8 @@ awaitFast(Operation);
  */
 export function begin<O extends Operation<unknown>>(operation: O, options?: OpOptions): O {
   const refused = refusal(options);
-  const { descriptor } = operation.op;
+  const { descriptor, opens } = operation.op;
+  opens?.beginOpening();
   if (refused !== undefined) operation.abandon(refused);
   else if (descriptor !== null && descriptor.fd < 0)
     operation.abandon(closedError(operation.op.kind.syscall));

@@ -19,6 +19,7 @@ export interface RunOptions {
 export interface RingConfig {
   readonly sqEntries: number;
   readonly cqEntries: number;
+  readonly fixedFiles: number;
 }
 
 const DEFAULT_ENTRIES = 256;
@@ -38,6 +39,7 @@ export function ringConfig(options: RunOptions = {}): RingConfig {
   const sqEntries = powerOfTwo('options.entries', entries, 8, 32768);
   return {
     sqEntries,
+    fixedFiles: 1024,
     cqEntries:
       cqEntries === undefined
         ? Math.max(DEFAULT_CQ_ENTRIES, sqEntries)

@@ -1,0 +1,248 @@
+import {
+  EBADF,
+  ENFILE,
+  IORING_FILE_INDEX_ALLOC,
+  IORING_OP_FILES_UPDATE,
+  IORING_OP_FIXED_FD_INSTALL,
+  IORING_REGISTER_FILE_ALLOC_RANGE,
+  IORING_REGISTER_FILES2,
+  IORING_RSRC_REGISTER_SPARSE,
+  IOSQE_FIXED_FILE,
+} from '@ouro/native/abi';
+import { closeDirect } from './close.ts';
+import { Descriptor } from './descriptor.ts';
+import { closedError, systemError } from './errors.ts';
+import { type Future, startFlow } from './future.ts';
+import { Op, type OpKind, opKind, type Target } from './op.ts';
+import type { OpOptions } from './op-options.ts';
+import { begin, Operation } from './operation.ts';
+import { type Reactor, reactor } from './reactor.ts';
+import { scratchOffset } from './slots.ts';
+
+/**
+ * A place in the ring's own table of open files: what is opened into it has no number in the process, costs no look-up
+ * for each op, and can be named by an op in the same submission as the one that opens it. Made by `FileRegistry`.
+ */
+export class DirectDescriptor extends Descriptor {
+  readonly #registry: FileRegistry;
+  /** Ops in flight that open something into this place. */
+  #opening = 0;
+  #opened: (() => void) | null = null;
+  #released = false;
+
+  /** @internal */
+  constructor(registry: FileRegistry, index: number) {
+    super(index, true);
+    this.#registry = registry;
+  }
+
+  /** @internal */
+  beginOpening(): void {
+    this.#opening++;
+  }
+
+  /** @internal */
+  endOpening(): void {
+    this.#opening--;
+    if (this.#opening === 0 && this.#opened !== null) {
+      const then = this.#opened;
+      this.#opened = null;
+      then();
+    }
+  }
+
+  /** Empties the place and gives it back: ops on it are ended first, see `Descriptor.close`. */
+  override close(first?: (() => Promise<void>) | null): Future<void> {
+    if (this.#opening === 0) return super.close(first);
+    // What opens into a place that somebody else has by then would hand him the wrong file.
+    return super.close(async () => {
+      await new Promise<void>((opened) => {
+        this.#opened = opened;
+      });
+      await first?.();
+    });
+  }
+
+  protected override release(fd: number): Future<void> {
+    if (this.#released) return startFlow(async () => {});
+    return startFlow(async () => {
+      try {
+        await closeDirect(fd);
+      } catch (error) {
+        // Nothing was ever opened here.
+        if ((error as { errno?: number }).errno !== EBADF) throw error;
+      } finally {
+        this.markReleased(fd);
+      }
+    });
+  }
+
+  /** @internal The place has been emptied by an op of a chain. */
+  markReleased(index: number): void {
+    if (this.#released) return;
+    this.#released = true;
+    this.forget();
+    this.#registry.free(index);
+  }
+}
+
+/**
+ * The table of direct descriptors of this thread's ring: registered empty when first used (`IORING_REGISTER_FILES2`, 5.19).
+ * The first half is for places chosen here, which chains need; in the second the kernel chooses (`into('any')`).
+ */
+export class FileRegistry {
+  /** Places there are: see `RunOptions.fixedFiles`. */
+  readonly capacity: number;
+  readonly #half: number;
+  readonly #free: number[] = [];
+  #next = 0;
+  #used = 0;
+
+  /** @internal Use `files()`. */
+  constructor(r: Reactor) {
+    this.capacity = r.config.fixedFiles;
+    this.#half = this.capacity - (this.capacity >> 1);
+    // struct io_uring_rsrc_register: nr, flags, resv2, data, tags
+    const request = new Uint32Array(8);
+    request[0] = this.capacity;
+    request[1] = IORING_RSRC_REGISTER_SPARSE;
+    check(r.addon.register(IORING_REGISTER_FILES2, addressOfOwn(r, request), request.byteLength));
+    if (this.capacity === 1) return;
+    // struct io_uring_file_index_range: off, len, resv
+    const range = new Uint32Array(4);
+    range[0] = this.#half;
+    range[1] = this.capacity - this.#half;
+    check(r.addon.register(IORING_REGISTER_FILE_ALLOC_RANGE, addressOfOwn(r, range), 0));
+  }
+
+  /** Places taken by `allocate` and not given back. */
+  get used(): number {
+    return this.#used;
+  }
+
+  /**
+   * Takes a place. Nothing is open there yet: hand it to an op that opens (`openat`, `socket`, `accept`, `pipe`) as `into`.
+   * It is yours until its `close`.
+   *
+   * @throws `ENFILE` if all are taken
+   */
+  allocate(): DirectDescriptor {
+    const index = this.#free.pop() ?? (this.#next < this.#half ? this.#next++ : -1);
+    if (index < 0) {
+      const error = systemError(ENFILE, 'io_uring_register');
+      error.message += `: all ${this.#half} direct descriptors are in use (RunOptions.fixedFiles)`;
+      throw error;
+    }
+    this.#used++;
+    return new DirectDescriptor(this, index);
+  }
+
+  /** @internal A place of the kernel's choice. */
+  adopt(index: number): DirectDescriptor {
+    return new DirectDescriptor(this, index);
+  }
+
+  /** @internal */
+  free(index: number): void {
+    if (index >= this.#half) return;
+    this.#used--;
+    this.#free.push(index);
+  }
+
+  /**
+   * Puts an ordinary descriptor into the table as well (`IORING_OP_FILES_UPDATE`, 5.6). Both are open from then on, and each
+   * has to be closed.
+   */
+  register(fd: number, options?: OpOptions): Future<DirectDescriptor> {
+    return begin(new Operation(new Register(this.allocate(), fd)), options);
+  }
+
+  /** An ordinary descriptor for what is open in a place (`IORING_OP_FIXED_FD_INSTALL`, 6.8). Both are open from then on. */
+  install(direct: DirectDescriptor, options?: OpOptions): Future<number> {
+    if (direct.closed) throw closedError('install');
+    return begin(new Operation(installOp(direct)), options);
+  }
+}
+
+const INSTALL = opKind<number>('install', { resultIsFd: true });
+
+/** `IORING_OP_FIXED_FD_INSTALL` (6.8). The new descriptor is close-on-exec. */
+export function installOp(direct: Target): Op<number> {
+  const op = new Op(INSTALL, IORING_OP_FIXED_FD_INSTALL).on(direct);
+  op.flags |= IOSQE_FIXED_FILE;
+  return op;
+}
+
+const FILES_UPDATE = opKind<DirectDescriptor>('files_update', {
+  decode: (_result, op) => op.opens as DirectDescriptor,
+});
+
+class Register extends Op<DirectDescriptor> {
+  readonly #fd: number;
+
+  constructor(place: DirectDescriptor, fd: number) {
+    super(FILES_UPDATE, IORING_OP_FILES_UPDATE, place.fd, 0, 1);
+    this.#fd = fd;
+    this.opens = place;
+  }
+
+  override place(slot: number): void {
+    const r = reactor();
+    r.scratch(slot).words[scratchOffset(slot) >> 2] = this.#fd;
+    this.addr = r.scratchAddress(slot);
+  }
+}
+
+/**
+ * The kind of an op that opens into the table: the same errors as `kind`, and the place as its value.
+ * @param kind of the op when it opens an ordinary descriptor
+ */
+export function directKind(kind: OpKind<unknown>): OpKind<DirectDescriptor> {
+  return {
+    ...kind,
+    resultIsFd: false,
+    resultIsDirect: true,
+    decode: (result, op) => (op.opens as DirectDescriptor | null) ?? files().adopt(result),
+  };
+}
+
+/** Where an op is to open: a place that was allocated, or wherever the kernel finds one. */
+export type Into = DirectDescriptor | 'any';
+
+/** Has `op`, which must be of a `directKind`, open into the table of direct descriptors. */
+export function openInto<T>(op: Op<T>, into: Into): Op<T> {
+  if (into === 'any') {
+    files();
+    op.file = IORING_FILE_INDEX_ALLOC;
+  } else {
+    if (into.closed) throw closedError(op.kind.syscall);
+    op.file = into.fd + 1;
+    op.opens = into;
+  }
+  return op;
+}
+
+const registries = new WeakMap<Reactor, FileRegistry>();
+
+/**
+ * The table of direct descriptors of this thread.
+ * @throws `EMFILE` if `RunOptions.fixedFiles` is more than the limit of open files (`ulimit -n`)
+ */
+export function files(): FileRegistry {
+  const r = reactor();
+  let registry = registries.get(r);
+  if (registry === undefined) {
+    registry = new FileRegistry(r);
+    registries.set(r, registry);
+  }
+  return registry;
+}
+
+/** The address of an argument that nobody else sees. */
+function addressOfOwn(r: Reactor, words: Uint32Array): number {
+  return r.addon.addressOf(new Uint8Array(words.buffer));
+}
+
+function check(result: number): void {
+  if (result < 0) throw systemError(result, 'io_uring_register');
+}

@@ -1,0 +1,253 @@
+import { ECANCELED, EINTR, IORING_CQE_F_MORE } from '@ouro/native/abi';
+import { type Cancellable, followersOf, type Members } from './cancel.ts';
+import { cancellation, closedError, invalidType, systemError, unsupportedError } from './errors.ts';
+import { awaitFast, Deferred, type Future, rejected, resolved } from './future.ts';
+import { Op } from './op.ts';
+import { type OpOptions, refusal } from './op-options.ts';
+import { discardResult } from './operation.ts';
+import { reactor } from './reactor.ts';
+import type { Completion } from './slots.ts';
+
+/** How a multishot op is iterated. */
+export interface StreamOptions extends Pick<OpOptions, 'signal' | 'scope'> {
+  /**
+   * Results that wait to be taken before the op is given up for now; it is queued again when they have been taken. What
+   * arrives in between waits in the kernel. @default 1024
+   */
+  readonly highWater?: number | undefined;
+  /** Whether the op keeps the process alive. @default true */
+  readonly ref?: boolean | undefined;
+}
+
+/** What a kind's `decode` returns for a completion that is the end of the stream (a receive of no bytes). */
+export const END_OF_STREAM: never = Symbol('end of stream') as never;
+
+/** Somebody who waits for a result. */
+class Waiter<T> extends Deferred<IteratorResult<T, undefined>> {
+  readonly #forget: (waiter: Waiter<T>) => boolean;
+
+  constructor(forget: (waiter: Waiter<T>) => boolean) {
+    super();
+    this.#forget = forget;
+  }
+
+  override cancel(reason?: unknown): void {
+    if (this.#forget(this)) this.reject(cancellation(reason));
+  }
+}
+awaitFast(Waiter);
+
+/**
+ * The completions of a multishot op, one after the other. Begun when somebody first waits; ended by `cancel` or `return`
+ * (leaving a loop), by an error of the op, or by whatever the op itself says is its end.
+ */
+export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellable, Completion {
+  readonly op: Op<T>;
+  refed: boolean;
+  readonly #highWater: number;
+  readonly #above: Members[] = [];
+  readonly #results: T[] = [];
+  readonly #waiters: Waiter<T>[] = [];
+  #slot = -1;
+  #stopping = false;
+  #over = false;
+  #error: Error | null = null;
+  readonly #stopped: (() => void)[] = [];
+
+  /** @internal Use `stream`. */
+  constructor(op: Op<T>, options: StreamOptions) {
+    this.op = op;
+    this.refed = options.ref ?? true;
+    this.#highWater = options.highWater ?? 1024;
+    const { signal, scope } = options;
+    if (signal !== undefined) this.#above.push(followersOf(signal));
+    if (scope !== undefined) this.#above.push(scope);
+    for (const each of this.#above) each.add(this);
+  }
+
+  get resultIsFd(): boolean {
+    return this.op.kind.resultIsFd;
+  }
+
+  get name(): string {
+    return this.op.kind.syscall;
+  }
+
+  /** Results that wait to be taken. */
+  get buffered(): number {
+    return this.#results.length;
+  }
+
+  /** The next result. Several may wait; each gets another one. */
+  next(): Future<IteratorResult<T, undefined>> {
+    if (this.#results.length > 0) {
+      const value = this.#results.shift() as T;
+      if (this.#results.length <= this.#highWater >> 1) this.#arm();
+      return resolved({ done: false, value });
+    }
+    if (this.#error !== null) {
+      const error = this.#error;
+      this.#error = null;
+      return rejected(error);
+    }
+    if (this.#over) return resolved({ done: true, value: undefined });
+    const waiter = new Waiter<T>((each) => this.#forget(each));
+    this.#waiters.push(waiter);
+    this.#arm();
+    return waiter;
+  }
+
+  #forget(waiter: Waiter<T>): boolean {
+    const at = this.#waiters.indexOf(waiter);
+    if (at >= 0) this.#waiters.splice(at, 1);
+    return at >= 0;
+  }
+
+  #arm(): void {
+    if (this.#slot >= 0 || this.#over) return;
+    const { op } = this;
+    const { descriptor } = op;
+    const r = reactor();
+    if (descriptor?.closed) {
+      this.#end(closedError(op.kind.syscall));
+      return;
+    }
+    const slot = r.take(this);
+    op.place(slot);
+    const head = op.opcode | (op.flags << 8) | (op.ioprio << 16);
+    try {
+      r.push(slot, head, op.fd, op.off, op.addr, op.len, op.opFlags, op.buf, op.file, op.addr3);
+    } catch (error) {
+      this.#end(error as Error); // the kernel takes no more ops
+      return;
+    }
+    this.#slot = slot;
+    this.#stopping = false;
+    descriptor?.addStream(this);
+  }
+
+  complete(result: number, cqeFlags: number): void {
+    const { kind } = this.op;
+    const slot = this.#slot;
+    const more = (cqeFlags & IORING_CQE_F_MORE) !== 0;
+    if (!more) {
+      this.#slot = -1;
+      this.op.descriptor?.deleteStream(this);
+    }
+    if (result >= 0 || result === kind.passes) this.#deliver(Math.max(result, 0), slot, cqeFlags);
+    else if (!(this.#stopping && (result === ECANCELED || result === EINTR))) {
+      this.#end(
+        kind.error === null ? systemError(result, kind.syscall, this.op.detail) : kind.error(result, this.op),
+      );
+    }
+    if (more) {
+      if (this.#results.length >= this.#highWater) this.#stop();
+      return;
+    }
+    for (const then of this.#stopped.splice(0)) then();
+    if (this.#waiters.length > 0) this.#arm();
+  }
+
+  #deliver(result: number, slot: number, cqeFlags: number): void {
+    const { op } = this;
+    if (this.#over) {
+      discardResult(op, result);
+      return;
+    }
+    let value: T;
+    try {
+      const { decode } = op.kind;
+      value = decode === null ? (result as T) : decode(result, op, slot, cqeFlags);
+    } catch (error) {
+      this.#end(error as Error);
+      return;
+    }
+    if (value === END_OF_STREAM) {
+      this.#end(null);
+      return;
+    }
+    const waiter = this.#waiters.shift();
+    if (waiter === undefined) this.#results.push(value);
+    else waiter.resolve({ done: false, value });
+  }
+
+  /** Ends it with an error, told once: to the first who waits, or else to the first who comes. */
+  #end(error: Error | null): void {
+    if (this.#over) return;
+    this.#over = true;
+    for (const each of this.#above.splice(0)) each.delete(this);
+    if (this.#slot >= 0) this.#stop();
+    const waiter = error === null ? undefined : this.#waiters.shift();
+    if (waiter === undefined) this.#error = error;
+    else if (error !== null) waiter.reject(error);
+    for (const each of this.#waiters.splice(0)) each.resolve({ done: true, value: undefined });
+  }
+
+  #stop(): void {
+    if (this.#stopping || this.#slot < 0) return;
+    this.#stopping = true;
+    const r = reactor();
+    r.cancel(this.#slot, r.slots.generations[this.#slot]);
+  }
+
+  /** Ends the stream: whoever waits gets an `AbortError`. Results that have arrived can still be taken. */
+  cancel(reason?: unknown): void {
+    this.#end(cancellation(reason));
+  }
+
+  /** Ends the stream because its handle is being closed: loops over it end. */
+  close(): void {
+    this.#end(null);
+  }
+
+  /** Leaves the stream; resolves when the kernel has let go of the op. Results nobody has taken are dropped. */
+  async return(): Promise<IteratorResult<T, undefined>> {
+    this.#end(null);
+    this.#error = null;
+    await this.#ended();
+    this.#drop();
+    return { done: true, value: undefined };
+  }
+
+  #ended(): Promise<void> {
+    if (this.#slot < 0) return Promise.resolve();
+    return new Promise((stopped) => this.#stopped.push(stopped));
+  }
+
+  /** Results that are descriptors are closed when nobody takes them. */
+  #drop(): void {
+    const { kind } = this.op;
+    for (const value of this.#results.splice(0)) {
+      if (kind.resultIsFd && typeof value === 'number') reactor().discard(value);
+      else if (kind.resultIsDirect) void (value as AsyncDisposable)[Symbol.asyncDispose]();
+    }
+  }
+
+  /** Lets the op keep the process alive (the default), or not. */
+  setRef(refed: boolean): void {
+    this.refed = refed;
+    if (this.#slot >= 0) reactor().setRef(this.#slot, refed);
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.return();
+  }
+}
+
+/**
+ * Iterates over the completions of a multishot op: a poll, an accept, a receive into provided buffers, a timeout.
+ *
+ * @throws TypeError, RangeError for bad arguments; an `AbortError` if the signal has aborted or the scope is cancelled;
+ *   `ERR_OURO_UNSUPPORTED` if the kernel lacks the op
+ */
+export function stream<T>(op: Op<T>, options: StreamOptions = {}): Stream<T> {
+  if (!(op instanceof Op)) throw invalidType('op', 'an instance of Op', op);
+  const refused = refusal(options);
+  if (refused !== undefined) throw refused;
+  if (!reactor().supports(op.opcode)) throw unsupportedError(op.opcode, op.kind.syscall);
+  return new Stream(op, options);
+}
