@@ -38,9 +38,9 @@ import { checkHost, checkPort, type Endpoint, resolve, type SocketAddress } from
 import { busyError, connectError, connectErrors, socketError } from './errors.ts';
 import { connectEndpoint } from './op/connect.ts';
 import { recvAt } from './op/recv.ts';
-import { Send, SendQueue } from './send-queue.ts';
 import { shutdown } from './op/shutdown.ts';
 import { Receiver } from './receiver.ts';
+import { Send, SendQueue } from './send-queue.ts';
 import { Wait } from './wait.ts';
 
 /** Where and how to connect. */

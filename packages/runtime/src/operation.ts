@@ -4,6 +4,7 @@ import {
   ETIMEDOUT,
   IORING_CQE_F_MORE,
   IORING_CQE_F_NOTIF,
+  IORING_NOTIF_USAGE_ZC_COPIED,
   IORING_OP_CLOSE,
   IOSQE_IO_LINK,
 } from '@ouro/native/abi';
@@ -143,7 +144,8 @@ export class Operation<T> extends Future<T> implements Completion {
         this.#early = result;
         return;
       }
-      this.finish(this.#early, cqeFlags);
+      // Whether the kernel copied all the same is the top bit, of flags that have no use for it.
+      this.finish(this.#early, cqeFlags | (result & IORING_NOTIF_USAGE_ZC_COPIED));
     } else this.finish(result, cqeFlags);
   }
 
@@ -153,7 +155,7 @@ export class Operation<T> extends Future<T> implements Completion {
     if (result >= 0) {
       if (this.#cancelled && discardResult(this.op, result)) this.settleFailure(ECANCELED, 0);
       else this.settle(result, cqeFlags);
-    } else if (result === kind.passes) this.settle(0, cqeFlags);
+    } else if (result === kind.passes) this.settle(kind.decode === null ? 0 : result, cqeFlags);
     else this.settleFailure(result, 0);
   }
 

@@ -23,7 +23,7 @@ const CONNECT = opKind<void>('connect', {
 class Connect extends Op<void> {
   readonly #sockaddr: Uint8Array;
 
-  constructor(kind: typeof CONNECT, to: Address, bytes: Uint8Array) {
+  constructor(kind: typeof CONNECT, to: Address | Endpoint, bytes: Uint8Array) {
     super(kind, IORING_OP_CONNECT, bytes.length);
     this.#sockaddr = bytes;
     this.hold = to;

@@ -75,12 +75,12 @@ export function partsToFill(buffers: readonly Bytes[]): Parts {
  * too many, in memory of the op's own.
  */
 export abstract class Message<T> extends Op<T> {
-  readonly #parts: Parts;
+  #parts: Parts;
   readonly #name: Uint8Array | null;
   /** For the kernel to read or to fill. */
   protected readonly control: Buffer | null;
   readonly #nameLength: number;
-  readonly #own: Buffer | null;
+  #own: Buffer | null;
   /** Where the header is, after `place`. */
   #at: Buffer | null = null;
   #offset = 0;
@@ -96,12 +96,17 @@ export abstract class Message<T> extends Op<T> {
   ) {
     super(kind, opcode, 0, 0, 1, flags);
     this.#parts = parts;
+    this.#own = room(parts);
     this.#name = typeof name === 'number' ? null : name;
     this.#nameLength = typeof name === 'number' ? name : name.length;
     this.control = control;
-    const size = IOV_AT + (parts.iovecs.length / 2) * IOVEC_BYTES;
-    this.#own = size > TIMEOUT_AT ? Buffer.allocUnsafeSlow(size) : null;
     this.hold = parts.hold;
+  }
+
+  /** Makes it a message of other bytes. What holds them is not its business. */
+  protected use(parts: Parts): void {
+    this.#parts = parts;
+    this.#own = room(parts);
   }
 
   override place(slot: number): void {
@@ -145,6 +150,12 @@ export abstract class Message<T> extends Op<T> {
       flags: at.readUInt32LE(offset + FLAGS),
     };
   }
+}
+
+/** Memory for a header that does not fit a slot's scratch. */
+function room({ iovecs }: Parts): Buffer | null {
+  const size = IOV_AT + (iovecs.length / 2) * IOVEC_BYTES;
+  return size > TIMEOUT_AT ? Buffer.allocUnsafeSlow(size) : null;
 }
 
 interface Answer {

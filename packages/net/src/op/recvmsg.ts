@@ -1,5 +1,13 @@
 import { IORING_OP_RECVMSG } from '@ouro/native/abi';
-import { Bounce, type Bytes, checkInteger, lengthOf, type Op, opKind, type Target } from '@ouro/runtime/driver';
+import {
+  Bounce,
+  type Bytes,
+  checkInteger,
+  lengthOf,
+  type Op,
+  opKind,
+  type Target,
+} from '@ouro/runtime/driver';
 import { socketError } from '../errors.ts';
 import { type Address, readSockaddr, SOCKADDR_BYTES } from '../sockaddr.ts';
 import { checkBuffers, Message, type Parts, partsToFill } from './msghdr.ts';

@@ -1,13 +1,5 @@
 import { IORING_OP_SEND, MSG_NOSIGNAL } from '@ouro/native/abi';
-import {
-  type Bytes,
-  checkBytes,
-  Op,
-  type OpKind,
-  opKind,
-  pinned,
-  type Target,
-} from '@ouro/runtime/driver';
+import { type Bytes, checkBytes, Op, type OpKind, opKind, pinned, type Target } from '@ouro/runtime/driver';
 import { socketError } from '../errors.ts';
 import { checkFlags, ioprioOf, type TransferOptions } from './recv.ts';
 

@@ -1,8 +1,12 @@
 import { IORING_OP_BIND, IORING_OP_LISTEN, IORING_OP_SOCKET, SOCK_CLOEXEC } from '@ouro/native/abi';
 import {
   checkInteger,
+  type DirectDescriptor,
+  directKind,
+  type Into,
   nothing,
   Op,
+  openInto,
   opKind,
   reactor,
   scratchOffset,
@@ -18,6 +22,8 @@ const SOCKET = opKind<number>('socket', {
   error: (errno) => socketError(errno, 'socket'),
 });
 
+const SOCKET_DIRECT = directKind(SOCKET);
+
 class Socket extends Op<number> {
   override elsewhere(): Promise<number> {
     return Promise.resolve(reactor().addon.socket(this.fd, this.off, this.len));
@@ -32,13 +38,32 @@ class Socket extends Op<number> {
  * @param type `SOCK_*`; `SOCK_CLOEXEC` is added. With `SOCK_NONBLOCK` other ops fail with `EAGAIN` instead of waiting
  * @param protocol 0 for the usual one
  */
-export function socket(domain: number, type: number, protocol = 0): Op<number> {
+export function socket(domain: number, type: number, protocol?: number): Op<number>;
+/** `socket(2)` into the table of direct descriptors (5.19); refused on kernels without the op. */
+export function socket(
+  domain: number,
+  type: number,
+  protocol: number | undefined,
+  options: { readonly into: Into },
+): Op<DirectDescriptor>;
+export function socket(
+  domain: number,
+  type: number,
+  protocol = 0,
+  options: { readonly into?: Into } = {},
+): Op<number> | Op<DirectDescriptor> {
   checkInteger('domain', domain, 0, INT_MAX);
   checkInteger('type', type, 0, INT_MAX);
   checkInteger('protocol', protocol, 0, INT_MAX);
-  const op = new Socket(SOCKET, IORING_OP_SOCKET, type | SOCK_CLOEXEC, 0, protocol);
+  const { into } = options;
+  if (into === undefined) {
+    const op = new Socket(SOCKET, IORING_OP_SOCKET, type | SOCK_CLOEXEC, 0, protocol);
+    op.fd = domain;
+    return op;
+  }
+  const op = new Op(SOCKET_DIRECT, IORING_OP_SOCKET, type & ~SOCK_CLOEXEC, 0, protocol);
   op.fd = domain;
-  return op;
+  return openInto(op, into);
 }
 
 const BIND = opKind<void>('bind', {

@@ -72,7 +72,7 @@ class SocketCommand<T> extends Op<T> {
   }
 
   override elsewhere(): Promise<number> {
-    return Promise.resolve(EOPNOTSUPP); // passes on to `call`
+    return Promise.resolve(EOPNOTSUPP); // as an older kernel says it: see `call`
   }
 }
 
@@ -84,7 +84,92 @@ function called(op: Op<unknown>, syscall: string): number {
 }
 
 const SETSOCKOPT = opKind<void>('setsockopt', {
-  // Only EOPNOTSUPP looks like this: see `OpKind.passes`. Success of the command is 0 as well, and told apart by nothing,
-  // but setting an option twice to the same value changes nothing.
+  passes: EOPNOTSUPP,
   error: (errno) => socketError(errno, 'setsockopt'),
+  decode: (result, op) => {
+    if (result < 0) called(op, 'setsockopt');
+  },
 });
+
+/**
+ * `setsockopt(2)` through the ring (`IORING_OP_URING_CMD`, 6.7); on older kernels with a system call, if the value is a
+ * number and the socket no direct descriptor.
+ *
+ * @param level `SOL_SOCKET`, `IPPROTO_TCP`…
+ * @param name `SO_*`, `TCP_*`…
+ * @param value an int, or the bytes of a struct, which are copied
+ */
+export function setsockopt(fd: Target, level: number, name: number, value: number | Bytes): Op<void> {
+  checkOption(level, name);
+  return new SocketCommand(SETSOCKOPT, SOCKET_URING_OP_SETSOCKOPT, level, name, valueBytes(value)).on(fd);
+}
+
+function valueBytes(value: number | Bytes): Buffer {
+  if (typeof value === 'number') {
+    checkInteger('value', value, -INT_MAX - 1, INT_MAX);
+    const int = Buffer.allocUnsafeSlow(INT_BYTES);
+    int.writeInt32LE(value);
+    return int;
+  }
+  checkBytes('value', value);
+  const source = asBytes(value);
+  const bytes = Buffer.allocUnsafeSlow(source.length);
+  bytes.set(source);
+  return bytes;
+}
+
+const GETSOCKOPT = opKind<number>('getsockopt', {
+  passes: EOPNOTSUPP,
+  error: (errno) => socketError(errno, 'getsockopt'),
+  decode: (result, op, slot) => {
+    if (result < 0) return called(op, 'getsockopt');
+    return (op as SocketCommand<number>).answer(slot, INT_BYTES).readInt32LE();
+  },
+});
+
+const GETSOCKOPT_BYTES = opKind<Buffer>('getsockopt', {
+  error: (errno) => socketError(errno, 'getsockopt'),
+  decode: (length, op, slot) => (op as SocketCommand<Buffer>).answer(slot, length),
+});
+
+/**
+ * `getsockopt(2)` through the ring (`IORING_OP_URING_CMD`, 6.7). The kernel does that for `SOL_SOCKET` only; for other levels,
+ * and on older kernels, it is a system call, if the value is an int that is never negative and the socket no direct
+ * descriptor.
+ *
+ * @param length bytes that there is room for, for options that are a struct: the op then resolves to its bytes
+ */
+export function getsockopt(fd: Target, level: number, name: number): Op<number>;
+export function getsockopt(fd: Target, level: number, name: number, length: number): Op<Buffer>;
+export function getsockopt(
+  fd: Target,
+  level: number,
+  name: number,
+  length?: number,
+): Op<number> | Op<Buffer> {
+  checkOption(level, name);
+  if (length === undefined) {
+    const room = Buffer.alloc(INT_BYTES);
+    return new SocketCommand(GETSOCKOPT, SOCKET_URING_OP_GETSOCKOPT, level, name, room).on(fd);
+  }
+  checkInteger('length', length, 1, INT_MAX);
+  const room = Buffer.alloc(length);
+  return new SocketCommand(GETSOCKOPT_BYTES, SOCKET_URING_OP_GETSOCKOPT, level, name, room).on(fd);
+}
+
+function checkOption(level: number, name: number): void {
+  checkInteger('level', level, 0, INT_MAX);
+  checkInteger('name', name, 0, INT_MAX);
+}
+
+const IOCTL = opKind<number>('ioctl', { error: (errno) => socketError(errno, 'ioctl') });
+
+/** Bytes that have arrived and have not been read (`SIOCINQ`, `IORING_OP_URING_CMD`, 6.7). `EINVAL` for a listening socket. */
+export function siocinq(fd: Target): Op<number> {
+  return new Op(IOCTL, IORING_OP_URING_CMD, SOCKET_URING_OP_SIOCINQ).on(fd);
+}
+
+/** Bytes that have been sent and that the peer has not acknowledged (`SIOCOUTQ`, `IORING_OP_URING_CMD`, 6.7). */
+export function siocoutq(fd: Target): Op<number> {
+  return new Op(IOCTL, IORING_OP_URING_CMD, SOCKET_URING_OP_SIOCOUTQ).on(fd);
+}

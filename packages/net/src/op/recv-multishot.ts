@@ -1,0 +1,128 @@
+import {
+  ENOBUFS,
+  IORING_FEAT_RECVSEND_BUNDLE,
+  IORING_OP_RECV,
+  IORING_RECV_MULTISHOT,
+  IORING_RECVSEND_BUNDLE,
+  IOSQE_BUFFER_SELECT,
+} from '@ouro/native/abi';
+import {
+  BufferRing,
+  END_OF_STREAM,
+  invalidType,
+  type Lease,
+  NO_RESULT,
+  Op,
+  type OpKind,
+  opKind,
+  reactor,
+  type Target,
+} from '@ouro/runtime/driver';
+import { socketError } from '../errors.ts';
+
+/** Bytes in memory of their own; the buffers are given back at once. */
+const COPIED = opKind<Buffer>('recv', {
+  passes: ENOBUFS,
+  error: (errno) => socketError(errno, 'recv'),
+  endsWithHandle: true,
+  decode: (result, op, _slot, cqeFlags) => {
+    const lease = leased(result, op, cqeFlags);
+    if (lease === null) return result === 0 ? END_OF_STREAM : NO_RESULT;
+    using _ = lease;
+    return lease.copy();
+  },
+  drop: () => {},
+});
+
+/** The buffers themselves. */
+const LEASED = opKind<Lease>('recv', {
+  passes: ENOBUFS,
+  error: (errno) => socketError(errno, 'recv'),
+  endsWithHandle: true,
+  decode: (result, op, _slot, cqeFlags) =>
+    leased(result, op, cqeFlags) ?? (result === 0 ? END_OF_STREAM : NO_RESULT),
+  drop: (lease) => lease[Symbol.dispose](),
+});
+
+/** What a completion has brought; null for the end of the stream and for a ring that had no buffer. */
+function leased(result: number, op: Op<unknown>, cqeFlags: number): Lease | null {
+  const { ring } = op as RecvMultishot<unknown>;
+  if (result > 0) return ring.lease(cqeFlags, result);
+  if (result < 0) {
+    if (ring.closed) throw socketError(ENOBUFS, 'recv');
+    ring.starve();
+  }
+  return null;
+}
+
+class RecvMultishot<T> extends Op<T> {
+  readonly ring: BufferRing;
+
+  constructor(kind: OpKind<T>, ring: BufferRing, ioprio: number) {
+    super(kind, IORING_OP_RECV);
+    this.ring = ring;
+    this.flags = IOSQE_BUFFER_SELECT;
+    this.ioprio = IORING_RECV_MULTISHOT | ioprio;
+    this.buf = ring.group;
+    this.hold = ring;
+  }
+
+  override place(slot: number): void {
+    this.ring.usedBy(slot);
+  }
+
+  override ready(resume: () => void): boolean {
+    return this.ring.ready(resume);
+  }
+}
+
+/** What a receive into a ring brings. */
+export interface ProvidedOptions {
+  /**
+   * Bring `Lease`s of the ring's own memory instead of copies. Each must be disposed: when all buffers are lent, receiving
+   * waits for one. @default false
+   */
+  readonly lease?: boolean;
+}
+
+/**
+ * One receive for all that arrives on a socket (6.0), into buffers that the kernel takes from `ring` when it needs them;
+ * for `stream`. The stream ends where the connection does. When the ring has run dry it goes on as soon as a buffer is
+ * given back, or the ring has grown.
+ */
+export function recvMultishot(fd: Target, ring: BufferRing, options?: { readonly lease?: false }): Op<Buffer>;
+export function recvMultishot(fd: Target, ring: BufferRing, options: { readonly lease: true }): Op<Lease>;
+export function recvMultishot(
+  fd: Target,
+  ring: BufferRing,
+  options: ProvidedOptions = {},
+): Op<Buffer> | Op<Lease> {
+  return receiving(fd, ring, options, 0);
+}
+
+/**
+ * The same, where one completion may cover several buffers (6.10, `IORING_RECVSEND_BUNDLE`): fewer completions for large
+ * transfers. On older kernels a completion for each buffer.
+ */
+export function recvBundle(fd: Target, ring: BufferRing, options?: { readonly lease?: false }): Op<Buffer>;
+export function recvBundle(fd: Target, ring: BufferRing, options: { readonly lease: true }): Op<Lease>;
+export function recvBundle(
+  fd: Target,
+  ring: BufferRing,
+  options: ProvidedOptions = {},
+): Op<Buffer> | Op<Lease> {
+  const bundles = (reactor().ring.features & IORING_FEAT_RECVSEND_BUNDLE) !== 0;
+  return receiving(fd, ring, options, bundles ? IORING_RECVSEND_BUNDLE : 0);
+}
+
+function receiving(
+  fd: Target,
+  ring: BufferRing,
+  { lease = false }: ProvidedOptions,
+  ioprio: number,
+): Op<Buffer> | Op<Lease> {
+  if (!(ring instanceof BufferRing)) throw invalidType('ring', 'an instance of BufferRing', ring);
+  return lease
+    ? new RecvMultishot(LEASED, ring, ioprio).on(fd)
+    : new RecvMultishot(COPIED, ring, ioprio).on(fd);
+}
