@@ -142,6 +142,9 @@ export class Operation<T> extends Future<T> implements Completion {
       // A zero-copy send: the first completion says what was sent, the second that the buffer is free again.
       if ((cqeFlags & IORING_CQE_F_MORE) !== 0) {
         this.#early = result;
+        // What is awaited now is the peer or the network. The descriptor can be closed meanwhile.
+        this.#descriptor?.delete(this);
+        this.#descriptor = null;
         return;
       }
       // Whether the kernel copied all the same is the top bit, of flags that have no use for it.

@@ -1,5 +1,7 @@
 import {
   ENOBUFS,
+  ENOENT,
+  IORING_CQE_F_MORE,
   IORING_FEAT_RECVSEND_BUNDLE,
   IORING_OP_RECV,
   IORING_RECV_MULTISHOT,
@@ -23,7 +25,7 @@ import { socketError } from '../errors.ts';
 /** Bytes in memory of their own; the buffers are given back at once. */
 const COPIED = opKind<Buffer>('recv', {
   passes: ENOBUFS,
-  error: (errno) => socketError(errno, 'recv'),
+  error: failed,
   endsWithHandle: true,
   decode: (result, op, _slot, cqeFlags) => {
     const lease = leased(result, op, cqeFlags);
@@ -37,17 +39,28 @@ const COPIED = opKind<Buffer>('recv', {
 /** The buffers themselves. */
 const LEASED = opKind<Lease>('recv', {
   passes: ENOBUFS,
-  error: (errno) => socketError(errno, 'recv'),
+  error: failed,
   endsWithHandle: true,
   decode: (result, op, _slot, cqeFlags) =>
     leased(result, op, cqeFlags) ?? (result === 0 ? END_OF_STREAM : NO_RESULT),
   drop: (lease) => lease[Symbol.dispose](),
 });
 
+/** A receive that was waiting when its ring was closed says ENOENT, one that is begun afterwards ENOBUFS. */
+function failed(errno: number, op: Op<unknown>): Error {
+  const lost = errno === ENOENT && (op as RecvMultishot<unknown>).ring.closed;
+  return socketError(lost ? ENOBUFS : errno, 'recv');
+}
+
 /** What a completion has brought; null for the end of the stream and for a ring that had no buffer. */
 function leased(result: number, op: Op<unknown>, cqeFlags: number): Lease | null {
   const { ring } = op as RecvMultishot<unknown>;
-  if (result > 0) return ring.lease(cqeFlags, result);
+  if (result > 0) {
+    const lease = ring.lease(cqeFlags, result);
+    // A bundle that took all buffers ends the receive without a word.
+    if (ring.available === 0 && (cqeFlags & IORING_CQE_F_MORE) === 0) ring.starve();
+    return lease;
+  }
   if (result < 0) {
     if (ring.closed) throw socketError(ENOBUFS, 'recv');
     ring.starve();

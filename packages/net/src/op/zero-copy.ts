@@ -49,7 +49,8 @@ function reported(bytes: number, _op: Op<unknown>, _slot: number, cqeFlags: numb
 /**
  * `send(2)` that lends the network the buffer's own pages instead of copying them (6.0, `IORING_OP_SEND_ZC`): worth it from
  * some 10 KiB on. It settles when the kernel has let go of the buffer, which over TCP means that the peer has it all; so
- * do not wait for one before the next. A registered buffer is used without its pages being looked up.
+ * do not wait for one before the next. That holds for a send that is cancelled or times out as well: what lies in the
+ * socket's queue is lent until it is sent or the connection is gone. A registered buffer is used without its pages being looked up.
  *
  * @param flags `MSG_WAITALL` lets the kernel itself finish short sends
  */
