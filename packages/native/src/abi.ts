@@ -202,10 +202,6 @@ export const OPCODE_SINCE: readonly string[] = [
   '6.16',
 ];
 
-// io_uring_params.flags
-export const IORING_SETUP_IOPOLL = 0x1;
-export const IORING_SETUP_SQPOLL = 0x2;
-
 // sqe.flags
 export const IOSQE_FIXED_FILE = 0x01;
 export const IOSQE_IO_DRAIN = 0x02;
@@ -296,6 +292,13 @@ export const IORING_REGISTER_PBUF_STATUS = 26; // 6.8
 export const IORING_RSRC_REGISTER_SPARSE = 0x1; // 5.19
 /** 6.12: flag of IORING_REGISTER_PBUF_RING. */
 export const IOU_PBUF_RING_INC = 2;
+
+// io_uring_params.flags: the modes; the rest is native code's to choose
+export const IORING_SETUP_IOPOLL = 0x1;
+export const IORING_SETUP_SQPOLL = 0x2;
+export const IORING_SETUP_SQ_AFF = 0x4;
+/** 6.13 */
+export const IORING_SETUP_HYBRID_IOPOLL = 0x2_0000;
 
 // io_uring_params.features
 export const IORING_FEAT_RECVSEND_BUNDLE = 0x4000; // 6.10

@@ -3,7 +3,7 @@
  * want connections use `@ouro/net`.
  */
 
-export { BufferRing, type BufferRingOptions, type Lease } from '@ouro/runtime/driver';
+export { BufferRing, type BufferRingOptions, type RingLease } from '@ouro/runtime/driver';
 export { type AcceptOptions, accept, acceptMultishot } from './op/accept.ts';
 export { connect } from './op/connect.ts';
 export { recv, type TransferOptions } from './op/recv.ts';

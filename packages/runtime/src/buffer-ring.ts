@@ -147,7 +147,7 @@ export class BufferRing implements Disposable {
    * Lends what a completion with these flags brought: `length` bytes that lie in one buffer or, of a bundle, in as many
    * as it takes, in the order in which the kernel got them. Ask once for each completion.
    */
-  lease(flags: number, length: number): Lease {
+  lease(flags: number, length: number): RingLease {
     const pieces: Uint8Array[] = [];
     const buffers: number[] = [];
     let buffer = flags >>> IORING_CQE_BUFFER_SHIFT;
@@ -164,7 +164,7 @@ export class BufferRing implements Disposable {
       if (left === 0) {
         // Only of the last one the kernel may go on to fill the rest.
         if ((flags & IORING_CQE_F_BUF_MORE) === 0) this.#finish(buffer);
-        return new Lease(this, pieces, buffers);
+        return new RingLease(this, pieces, buffers);
       }
       this.#finish(buffer);
       buffer = this.#following[buffer];
@@ -231,7 +231,7 @@ export class BufferRing implements Disposable {
 }
 
 /** Bytes that lie in buffers of a ring until they are given back: `dispose`, or a `using` declaration. */
-export class Lease implements Disposable {
+export class RingLease implements Disposable {
   /** Where they are, one stretch for each buffer. */
   readonly pieces: readonly Uint8Array[];
   readonly #ring: BufferRing;

@@ -1,6 +1,6 @@
 import { IORING_OP_CLOSE } from '@ouro/native/abi';
 import { awaitFast, type Future } from './future.ts';
-import { nothing, Op, opKind } from './op.ts';
+import { nothing, Op, type OpKind, opKind } from './op.ts';
 import { begin, Operation } from './operation.ts';
 
 const CLOSE = opKind<void>('close', { decode: nothing });
@@ -24,13 +24,13 @@ export function close(fd: number): Future<void> {
 
 /** Empties a place in the table of direct descriptors (5.15), after every SQE that is already queued. */
 export function closeDirect(index: number): Future<void> {
-  return begin(new Close(closeDirectOp(index)));
+  return begin(new Close(closeOp(CLOSE, index + 1)));
 }
 
-/** The same as an op, for chains. */
-export function closeDirectOp(index: number): Op<void> {
-  const op = new Op(CLOSE, IORING_OP_CLOSE);
+/** An op that closes: with `file` one more than the index of a direct descriptor, or 0. */
+export function closeOp(kind: OpKind<void>, file: number): Op<void> {
+  const op = new Op(kind, IORING_OP_CLOSE);
   op.fd = 0;
-  op.file = index + 1;
+  op.file = file;
   return op;
 }

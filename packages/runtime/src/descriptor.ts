@@ -6,8 +6,8 @@ import { HANDLE_CLOSED, type Operation } from './operation.ts';
 
 const CLOSED = -1;
 
-/** A multishot op on a descriptor: see stream.ts. */
-export interface Streaming {
+/** What uses a descriptor beside single ops: streams, members of chains and batches. */
+export interface Attached {
   cancel(reason?: unknown): void;
   close(): void;
   setRef(refed: boolean): void;
@@ -23,7 +23,7 @@ export class Descriptor implements AsyncDisposable {
   #fd: number;
   #refed = true;
   #first: Operation<unknown> | null = null;
-  #streams: Set<Streaming> | null = null;
+  #attached: Set<Attached> | null = null;
   #drained: (() => void) | null = null;
   #closing: Future<void> | null = null;
 
@@ -49,18 +49,18 @@ export class Descriptor implements AsyncDisposable {
 
   /** Whether no op is in flight. */
   get idle(): boolean {
-    return this.#first === null && (this.#streams === null || this.#streams.size === 0);
+    return this.#first === null && (this.#attached === null || this.#attached.size === 0);
   }
 
   /** @internal */
-  addStream(stream: Streaming): void {
-    this.#streams ??= new Set();
-    this.#streams.add(stream);
+  attach(member: Attached): void {
+    this.#attached ??= new Set();
+    this.#attached.add(member);
   }
 
   /** @internal */
-  deleteStream(stream: Streaming): void {
-    this.#streams?.delete(stream);
+  detach(member: Attached): void {
+    this.#attached?.delete(member);
     this.#checkDrained();
   }
 
@@ -90,14 +90,14 @@ export class Descriptor implements AsyncDisposable {
   /** Cancels all ops in flight on it. Each rejects with an `AbortError`, or resolves if it was quicker. */
   cancel(reason?: unknown): void {
     for (let op = this.#first; op !== null; op = op.next) op.cancel(reason);
-    if (this.#streams !== null) for (const stream of [...this.#streams]) stream.cancel(reason);
+    if (this.#attached !== null) for (const each of [...this.#attached]) each.cancel(reason);
   }
 
   /** Lets ops on it keep the process alive (the default), or not. */
   setRef(refed: boolean): void {
     this.#refed = refed;
     for (let op = this.#first; op !== null; op = op.next) op.setRef(refed);
-    if (this.#streams !== null) for (const stream of this.#streams) stream.setRef(refed);
+    if (this.#attached !== null) for (const each of this.#attached) each.setRef(refed);
   }
 
   /**
@@ -137,7 +137,7 @@ export class Descriptor implements AsyncDisposable {
     for (let op = this.#first; op !== null; op = op.next) {
       if (op.op.kind.endsWithHandle) op.cancel(HANDLE_CLOSED);
     }
-    if (this.#streams !== null) for (const stream of [...this.#streams]) stream.close();
+    if (this.#attached !== null) for (const each of [...this.#attached]) each.close();
   }
 
   #whenIdle(then: () => void): void {

@@ -9,11 +9,11 @@ import {
   IORING_RSRC_REGISTER_SPARSE,
   IOSQE_FIXED_FILE,
 } from '@ouro/native/abi';
-import { closeDirect } from './close.ts';
+import { closeDirect, closeOp } from './close.ts';
 import { Descriptor } from './descriptor.ts';
-import { closedError, systemError } from './errors.ts';
+import { checkInteger, closedError, invalidType, systemError } from './errors.ts';
 import { type Future, startFlow } from './future.ts';
-import { Op, type OpKind, opKind, type Target } from './op.ts';
+import { nothing, Op, type OpKind, opKind, type Target } from './op.ts';
 import type { OpOptions } from './op-options.ts';
 import { begin, Operation } from './operation.ts';
 import { type Reactor, reactor } from './reactor.ts';
@@ -162,6 +162,31 @@ export class FileRegistry {
     if (direct.closed) throw closedError('install');
     return begin(new Operation(installOp(direct)), options);
   }
+}
+
+const EMPTY = opKind<void>('close', {
+  decode: (_result, op) => (op.closes as DirectDescriptor).markReleased(op.file - 1),
+});
+const CLOSE_FD = opKind<void>('close', { decode: nothing });
+
+/**
+ * `close(2)` as an op, for the end of a chain: of a direct descriptor (5.15), which is given back with it, or of a number
+ * that nothing else uses. Handles have a `close` of their own, which ends what is in flight first.
+ */
+export function closing(target: DirectDescriptor | number): Op<void> {
+  if (typeof target === 'number') {
+    checkInteger('fd', target, 0, 0x7fff_ffff);
+    const op = closeOp(CLOSE_FD, 0);
+    op.fd = target;
+    return op;
+  }
+  if (!(target instanceof DirectDescriptor)) {
+    throw invalidType('fd', 'of type number or an instance of DirectDescriptor', target);
+  }
+  if (target.closed) throw closedError('close');
+  const op = closeOp(EMPTY, target.fd + 1);
+  op.closes = target;
+  return op;
 }
 
 const INSTALL = opKind<number>('install', { resultIsFd: true });

@@ -2,7 +2,7 @@
  * The door for packages that define ops: everything between an SQE and a future. Programs use `@ouro/runtime`.
  */
 export { BufferGroup } from './buffer-group.ts';
-export { BufferRing, type BufferRingOptions, Lease, receiveBuffers } from './buffer-ring.ts';
+export { BufferRing, type BufferRingOptions, RingLease, receiveBuffers } from './buffer-ring.ts';
 export { close, closeDirect } from './close.ts';
 export { Descriptor } from './descriptor.ts';
 export { DirectDescriptor, directKind, FileRegistry, files, type Into, openInto } from './direct.ts';

@@ -60,6 +60,17 @@ export interface Opens {
   endOpening(): void;
 }
 
+/** Fields that few ops need. */
+interface Rare {
+  file: number;
+  addr3: number;
+  detail: ErrorDetail | null;
+  opens: Opens | null;
+  closes: Opens | null;
+}
+
+const NONE: Rare = { file: 0, addr3: 0, detail: null, opens: null, closes: null };
+
 /**
  * One SQE to be (`struct io_uring_sqe`), with what its result means. Nothing happens before it is handed to `submit`,
  * `chain`, `batch` or `stream`. The fields have the kernel's names; a kind of op fills those that it needs.
@@ -68,10 +79,8 @@ export interface Opens {
  */
 export class Op<T> {
   readonly kind: OpKind<T>;
-  readonly opcode: number;
-  /** `IOSQE_*` bits. */
-  flags = 0;
-  ioprio = 0;
+  /** @internal The SQE's first word: opcode, `flags` << 8, `ioprio` << 16. */
+  head: number;
   fd = -1;
   /** `off`, `addr2`, `cmd_op`; -1 is the all-ones of "current position". */
   off: number;
@@ -82,26 +91,91 @@ export class Op<T> {
   opFlags: number;
   /** `buf_index`, `buf_group`. */
   buf = 0;
-  /** `file_index`, `splice_fd_in`, `optlen`. */
-  file = 0;
-  /** `addr3`, `optval`. */
-  addr3 = 0;
   /** Whatever must stay alive until the last CQE: the caller's buffer, or a `Bounce`. */
   hold: unknown = null;
-  /** Path and the like, for errors. */
-  detail: ErrorDetail | null = null;
-  /** The place that the op opens into; null where the kernel chooses one, or for ordinary descriptors. */
-  opens: Opens | null = null;
   /** The handle that the op belongs to: closing or cancelling that ends the op. */
   descriptor: Descriptor | null = null;
+  /** @internal What few ops have: one word for the many that do not. */
+  rare: Rare = NONE;
 
   constructor(kind: OpKind<T>, opcode: number, off = 0, addr = 0, len = 0, opFlags = 0) {
     this.kind = kind;
-    this.opcode = opcode;
+    this.head = opcode;
     this.off = off;
     this.addr = addr;
     this.len = len;
     this.opFlags = opFlags;
+  }
+
+  get opcode(): number {
+    return this.head & 0xff;
+  }
+
+  /** `IOSQE_*` bits. */
+  get flags(): number {
+    return (this.head >>> 8) & 0xff;
+  }
+
+  set flags(bits: number) {
+    this.head = (this.head & ~0xff00) | (bits << 8);
+  }
+
+  get ioprio(): number {
+    return this.head >>> 16;
+  }
+
+  set ioprio(bits: number) {
+    this.head = (this.head & 0xffff) | (bits << 16);
+  }
+
+  /** `file_index`, `splice_fd_in`, `optlen`. */
+  get file(): number {
+    return this.rare.file;
+  }
+
+  set file(value: number) {
+    this.#own().file = value;
+  }
+
+  /** `addr3`, `optval`. */
+  get addr3(): number {
+    return this.rare.addr3;
+  }
+
+  set addr3(value: number) {
+    this.#own().addr3 = value;
+  }
+
+  /** Path and the like, for errors. */
+  get detail(): ErrorDetail | null {
+    return this.rare.detail;
+  }
+
+  set detail(value: ErrorDetail | null) {
+    this.#own().detail = value;
+  }
+
+  /** The place that the op opens into; null where the kernel chooses one, or for ordinary descriptors. */
+  get opens(): Opens | null {
+    return this.rare.opens;
+  }
+
+  set opens(value: Opens | null) {
+    this.#own().opens = value;
+  }
+
+  /** The place that the op empties, of ops in chains that close what the chain has opened. */
+  get closes(): Opens | null {
+    return this.rare.closes;
+  }
+
+  set closes(value: Opens | null) {
+    this.#own().closes = value;
+  }
+
+  #own(): Rare {
+    if (this.rare === NONE) this.rare = { ...NONE };
+    return this.rare;
   }
 
   /**

@@ -37,6 +37,18 @@ export function discardResult(op: Op<unknown>, result: number): boolean {
 /** The reason of ops that end because their handle is closed: they fail with ECANCELED, not with an AbortError. */
 export const HANDLE_CLOSED: unique symbol = Symbol('handle closed');
 
+/** What few ops have. */
+interface Rare {
+  cancelled: boolean;
+  reason: unknown;
+  /** The scope and the signal that it is cancelled with. */
+  readonly above: Members[];
+  /** When its timeout has run out (`performance.now`); 0 if it has none. */
+  deadline: number;
+  /** What the first of two completions said, while the second is awaited. */
+  early: number;
+}
+
 /**
  * An op as a future, from its way into the queue to its last CQE: queued, submitted, perhaps being cancelled,
  * completed. It keeps alive what the kernel uses, and it settles at its last CQE, never sooner: a cancelled op as well.
@@ -51,13 +63,8 @@ export class Operation<T> extends Future<T> implements Completion {
   /** @internal */
   previous: Operation<unknown> | null = null;
   #descriptor: Descriptor | null = null;
-  #above: Members | Members[] | null = null;
-  #cancelled = false;
-  #reason: unknown;
-  /** When its timeout has run out (`performance.now`); 0 if it has none. */
-  #deadline = 0;
-  /** What the first of two completions said, while the second is awaited. */
-  #early = 0;
+  /** What few ops have: made when first needed, so that the others need not carry it. */
+  #rare: Rare | null = null;
 
   constructor(op: Op<T>) {
     super();
@@ -104,14 +111,14 @@ export class Operation<T> extends Future<T> implements Completion {
   protected enqueue(slot: number, off: number, addr: number, len: number, timeout: number): this {
     const { op } = this;
     const r = reactor();
-    const head = op.opcode | (op.flags << 8) | (op.ioprio << 16);
-    if (op.opcode === IORING_OP_CLOSE && op.file === 0) r.closes(slot);
-    if (timeout === NO_TIMEOUT) {
-      r.push(slot, head, op.fd, off, addr, len, op.opFlags, op.buf, op.file, op.addr3);
-    } else {
-      this.#deadline = performance.now() + timeout;
+    const { head, fd, opFlags, buf } = op;
+    const { file, addr3 } = op.rare;
+    if (head === IORING_OP_CLOSE && file === 0) r.closes(slot);
+    if (timeout === NO_TIMEOUT) r.push(slot, head, fd, off, addr, len, opFlags, buf, file, addr3);
+    else {
+      this.#own().deadline = performance.now() + timeout;
       r.reserveFor(slot, 2);
-      r.push(slot, head | (IOSQE_IO_LINK << 8), op.fd, off, addr, len, op.opFlags, op.buf, op.file, op.addr3);
+      r.push(slot, head | (IOSQE_IO_LINK << 8), fd, off, addr, len, opFlags, buf, file, addr3);
       r.pushLinkTimeout(slot, timeout, 0);
     }
     this.slot = slot;
@@ -134,21 +141,22 @@ export class Operation<T> extends Future<T> implements Completion {
 
   /** Milliseconds left of its timeout, `NO_TIMEOUT` if it has none. */
   protected get timeLeft(): number {
-    return this.#deadline === 0 ? NO_TIMEOUT : Math.max(0, this.#deadline - performance.now());
+    const deadline = this.#rare?.deadline ?? 0;
+    return deadline === 0 ? NO_TIMEOUT : Math.max(0, deadline - performance.now());
   }
 
   complete(result: number, cqeFlags: number): void {
     if ((cqeFlags & (IORING_CQE_F_MORE | IORING_CQE_F_NOTIF)) !== 0) {
       // A zero-copy send: the first completion says what was sent, the second that the buffer is free again.
       if ((cqeFlags & IORING_CQE_F_MORE) !== 0) {
-        this.#early = result;
+        this.#own().early = result;
         // What is awaited now is the peer or the network. The descriptor can be closed meanwhile.
         this.#descriptor?.delete(this);
         this.#descriptor = null;
         return;
       }
       // Whether the kernel copied all the same is the top bit, of flags that have no use for it.
-      this.finish(this.#early, cqeFlags | (result & IORING_NOTIF_USAGE_ZC_COPIED));
+      this.finish(this.#rare?.early ?? result, cqeFlags | (result & IORING_NOTIF_USAGE_ZC_COPIED));
     } else this.finish(result, cqeFlags);
   }
 
@@ -156,7 +164,7 @@ export class Operation<T> extends Future<T> implements Completion {
   protected finish(result: number, cqeFlags: number): void {
     const { kind } = this.op;
     if (result >= 0) {
-      if (this.#cancelled && discardResult(this.op, result)) this.settleFailure(ECANCELED, 0);
+      if (this.cancelled && discardResult(this.op, result)) this.settleFailure(ECANCELED, 0);
       else this.settle(result, cqeFlags);
     } else if (result === kind.passes) this.settle(kind.decode === null ? 0 : result, cqeFlags);
     else this.settleFailure(result, 0);
@@ -181,11 +189,11 @@ export class Operation<T> extends Future<T> implements Completion {
 
   #error(errno: number, bytesTransferred: number): Error {
     let shown = errno;
-    if (gaveUp(errno)) {
-      const reason = this.#reason;
-      if (!this.#cancelled) {
+    if (gaveUp(errno) && this.#rare !== null) {
+      const { cancelled, reason, deadline } = this.#rare;
+      if (!cancelled) {
         // Neither we nor the handle: its own timeout, if that has run out, or somebody who cancelled the descriptor.
-        if (this.#deadline !== 0 && performance.now() >= this.#deadline) shown = ETIMEDOUT;
+        if (deadline !== 0 && performance.now() >= deadline) shown = ETIMEDOUT;
       } else if (reason instanceof Expired) shown = ETIMEDOUT;
       else if (reason !== HANDLE_CLOSED) return cancellation(reason, bytesTransferred);
     }
@@ -203,23 +211,24 @@ export class Operation<T> extends Future<T> implements Completion {
 
   #leave(): void {
     this.slot = -1;
-    this.op.opens?.endOpening();
+    this.op.rare.opens?.endOpening();
     this.#descriptor?.delete(this);
-    const above = this.#above;
-    if (above === null) return;
-    this.#above = null;
-    if (Array.isArray(above)) for (const each of above) each.delete(this);
-    else above.delete(this);
+    if (this.#rare === null) return;
+    for (const each of this.#rare.above.splice(0)) each.delete(this);
+  }
+
+  #own(): Rare {
+    this.#rare ??= { cancelled: false, reason: undefined, above: [], deadline: 0, early: 0 };
+    return this.#rare;
   }
 
   /** Has the op cancelled with its signal and its scope. */
   follow({ signal, scope }: OpOptions): void {
-    const above: Members[] = [];
+    if (signal === undefined && scope === undefined) return;
+    const { above } = this.#own();
     if (signal !== undefined) above.push(followersOf(signal));
     if (scope !== undefined) above.push(scope);
-    if (above.length === 0) return;
     for (const each of above) each.add(this);
-    this.#above = above.length === 1 ? above[0] : above;
   }
 
   /** Lets the op keep the process alive (the default), or not. */
@@ -234,13 +243,14 @@ export class Operation<T> extends Future<T> implements Completion {
   }
 
   get cancelled(): boolean {
-    return this.#cancelled;
+    return this.#rare?.cancelled ?? false;
   }
 
   override cancel(reason?: unknown): void {
-    if (this.slot < 0 || this.#cancelled) return;
-    this.#cancelled = true;
-    this.#reason = reason;
+    if (this.slot < 0 || this.cancelled) return;
+    const rare = this.#own();
+    rare.cancelled = true;
+    rare.reason = reason;
     const r = reactor();
     r.cancel(this.slot, r.slots.generations[this.slot]);
   }
@@ -255,8 +265,8 @@ awaitFast(Operation);
  */
 export function begin<O extends Operation<unknown>>(operation: O, options?: OpOptions): O {
   const refused = refusal(options);
-  const { descriptor, opens } = operation.op;
-  opens?.beginOpening();
+  const { descriptor, rare } = operation.op;
+  rare.opens?.beginOpening();
   if (refused !== undefined) operation.abandon(refused);
   else if (descriptor !== null && descriptor.fd < 0)
     operation.abandon(closedError(operation.op.kind.syscall));

@@ -63,7 +63,7 @@ export class Reactor {
     this.addon = native;
     this.config = config;
     const ring = native.open(config, (count) => this.#dispatch(count));
-    if (typeof ring === 'number') throw explain(evidence(ring));
+    if (typeof ring === 'number') throw explain(evidence(ring, config));
     this.ring = ring;
     this.words = new Uint32Array(ring.shared);
     this.counters = new Float64Array(ring.shared);
@@ -406,11 +406,14 @@ export function existingReactor(): Reactor | undefined {
 export function configure(options: RunOptions): void {
   const config = ringConfig(options);
   if (current !== undefined) {
-    const { sqEntries, cqEntries } = current.config;
-    if (sqEntries !== config.sqEntries || cqEntries !== config.cqEntries) {
+    const running = current.config;
+    const differences = (Object.keys(config) as (keyof RingConfig)[])
+      .filter((key) => running[key] !== config[key])
+      .map((key) => `${key} from ${running[key]} to ${config[key]}`);
+    if (differences.length > 0) {
       throw Object.assign(
         new Error(
-          `The ring of this thread is already running with ${sqEntries} and ${cqEntries} entries; its options cannot change to ${config.sqEntries} and ${config.cqEntries}`,
+          `The ring of this thread is already running: its options cannot change (${differences.join(', ')})`,
         ),
         { code: 'ERR_OURO_RING_ACTIVE' },
       );

@@ -121,16 +121,15 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
     if (!op.ready(this.#resume)) return;
     const slot = r.take(this);
     op.place(slot);
-    const head = op.opcode | (op.flags << 8) | (op.ioprio << 16);
     try {
-      r.push(slot, head, op.fd, op.off, op.addr, op.len, op.opFlags, op.buf, op.file, op.addr3);
+      r.push(slot, op.head, op.fd, op.off, op.addr, op.len, op.opFlags, op.buf, op.file, op.addr3);
     } catch (error) {
       this.#end(error as Error); // the kernel takes no more ops
       return;
     }
     this.#slot = slot;
     this.#stopping = false;
-    descriptor?.addStream(this);
+    descriptor?.attach(this);
   }
 
   complete(result: number, cqeFlags: number): void {
@@ -139,7 +138,7 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
     const more = (cqeFlags & IORING_CQE_F_MORE) !== 0;
     if (!more) {
       this.#slot = -1;
-      this.op.descriptor?.deleteStream(this);
+      this.op.descriptor?.detach(this);
     }
     if (result >= 0 || result === kind.passes) this.#deliver(result, slot, cqeFlags);
     else if (!(this.#stopping && (result === ECANCELED || result === EINTR))) {

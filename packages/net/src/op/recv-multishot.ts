@@ -12,11 +12,11 @@ import {
   BufferRing,
   END_OF_STREAM,
   invalidType,
-  type Lease,
   NO_RESULT,
   Op,
   type OpKind,
   opKind,
+  type RingLease,
   reactor,
   type Target,
 } from '@ouro/runtime/driver';
@@ -37,7 +37,7 @@ const COPIED = opKind<Buffer>('recv', {
 });
 
 /** The buffers themselves. */
-const LEASED = opKind<Lease>('recv', {
+const LEASED = opKind<RingLease>('recv', {
   passes: ENOBUFS,
   error: failed,
   endsWithHandle: true,
@@ -53,7 +53,7 @@ function failed(errno: number, op: Op<unknown>): Error {
 }
 
 /** What a completion has brought; null for the end of the stream and for a ring that had no buffer. */
-function leased(result: number, op: Op<unknown>, cqeFlags: number): Lease | null {
+function leased(result: number, op: Op<unknown>, cqeFlags: number): RingLease | null {
   const { ring } = op as RecvMultishot<unknown>;
   if (result > 0) {
     const lease = ring.lease(cqeFlags, result);
@@ -92,7 +92,7 @@ class RecvMultishot<T> extends Op<T> {
 /** What a receive into a ring brings. */
 export interface ProvidedOptions {
   /**
-   * Bring `Lease`s of the ring's own memory instead of copies. Each must be disposed: when all buffers are lent, receiving
+   * Bring `RingLease`s of the ring's own memory instead of copies. Each must be disposed: when all buffers are lent, receiving
    * waits for one. @default false
    */
   readonly lease?: boolean;
@@ -104,12 +104,12 @@ export interface ProvidedOptions {
  * given back, or the ring has grown.
  */
 export function recvMultishot(fd: Target, ring: BufferRing, options?: { readonly lease?: false }): Op<Buffer>;
-export function recvMultishot(fd: Target, ring: BufferRing, options: { readonly lease: true }): Op<Lease>;
+export function recvMultishot(fd: Target, ring: BufferRing, options: { readonly lease: true }): Op<RingLease>;
 export function recvMultishot(
   fd: Target,
   ring: BufferRing,
   options: ProvidedOptions = {},
-): Op<Buffer> | Op<Lease> {
+): Op<Buffer> | Op<RingLease> {
   return receiving(fd, ring, options, 0);
 }
 
@@ -118,12 +118,12 @@ export function recvMultishot(
  * transfers. On older kernels a completion for each buffer.
  */
 export function recvBundle(fd: Target, ring: BufferRing, options?: { readonly lease?: false }): Op<Buffer>;
-export function recvBundle(fd: Target, ring: BufferRing, options: { readonly lease: true }): Op<Lease>;
+export function recvBundle(fd: Target, ring: BufferRing, options: { readonly lease: true }): Op<RingLease>;
 export function recvBundle(
   fd: Target,
   ring: BufferRing,
   options: ProvidedOptions = {},
-): Op<Buffer> | Op<Lease> {
+): Op<Buffer> | Op<RingLease> {
   const bundles = (reactor().ring.features & IORING_FEAT_RECVSEND_BUNDLE) !== 0;
   return receiving(fd, ring, options, bundles ? IORING_RECVSEND_BUNDLE : 0);
 }
@@ -133,7 +133,7 @@ function receiving(
   ring: BufferRing,
   { lease = false }: ProvidedOptions,
   ioprio: number,
-): Op<Buffer> | Op<Lease> {
+): Op<Buffer> | Op<RingLease> {
   if (!(ring instanceof BufferRing)) throw invalidType('ring', 'an instance of BufferRing', ring);
   return lease
     ? new RecvMultishot(LEASED, ring, ioprio).on(fd)

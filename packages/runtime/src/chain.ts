@@ -1,0 +1,206 @@
+import { ECANCELED, IOSQE_IO_HARDLINK, IOSQE_IO_LINK } from '@ouro/native/abi';
+import { cancellation, closedError, invalidType, unsupportedError } from './errors.ts';
+import { awaitFast, type Future, rejected, resolved } from './future.ts';
+import { Group, type Member } from './group.ts';
+import { Op } from './op.ts';
+import { NO_TIMEOUT, type OpOptions, refusal, timeoutOf } from './op-options.ts';
+import { discardResult, gaveUp } from './operation.ts';
+import { reactor } from './reactor.ts';
+import { bound } from './time.ts';
+
+/** How an op is tied to the next one of its chain. */
+export interface LinkOptions {
+  /** The next op runs whatever comes of this one: for what has to be done in any case, such as closing. @default false */
+  readonly hard?: boolean | undefined;
+  /** Milliseconds after which this op is given up (`IORING_OP_LINK_TIMEOUT`). @default none */
+  readonly timeout?: number | undefined;
+}
+
+/** An op of a chain that is tied to the next in a way of its own. Made by `link`. */
+export class Link<T> {
+  readonly op: Op<T>;
+  readonly hard: boolean;
+  readonly timeout: number;
+
+  /** @internal */
+  constructor(op: Op<T>, hard: boolean, timeout: number) {
+    this.op = op;
+    this.hard = hard;
+    this.timeout = timeout;
+  }
+}
+
+/**
+ * Says how an op of a chain is tied to the next one.
+ * @throws TypeError, RangeError for bad arguments
+ */
+export function link<T>(op: Op<T>, options: LinkOptions = {}): Link<T> {
+  if (!(op instanceof Op)) throw invalidType('op', 'an instance of Op', op);
+  return new Link(op, options.hard === true, timeoutOf({ timeout: options.timeout }));
+}
+
+/** What the ops of a chain resolve to. */
+export type Results<L extends readonly (Op<unknown> | Link<unknown>)[]> = {
+  -readonly [I in keyof L]: L[I] extends Op<infer T> ? T : L[I] extends Link<infer T> ? T : never;
+};
+
+/** A chain that has failed: which link, and why. */
+export class ChainError extends Error {
+  /** The failed op's: `ENOENT` and the like; `ERR_OURO_SHORT` where one moved less than it should. */
+  readonly code: string;
+  readonly errno: number | undefined;
+  readonly syscall: string;
+  /** Which of the ops, from 0. */
+  readonly index: number;
+  /** What came of each op. Those behind the failed one were mostly not run: `ECANCELED`. */
+  readonly results: readonly PromiseSettledResult<unknown>[];
+
+  /** @internal */
+  constructor(
+    index: number,
+    syscall: string,
+    cause: Error,
+    results: readonly PromiseSettledResult<unknown>[],
+  ) {
+    super(`Link ${index} of ${results.length} (${syscall}) failed: ${cause.message}`, { cause });
+    this.name = 'ChainError';
+    const { code, errno } = cause as { code?: string; errno?: number };
+    this.code = code ?? 'ERR_OURO_CHAIN';
+    this.errno = errno;
+    this.syscall = syscall;
+    this.index = index;
+    this.results = results;
+  }
+}
+
+class Chain extends Group<unknown[]> {
+  readonly #hard: boolean[] = [];
+  #thrown: { readonly index: number; readonly error: Error } | null = null;
+
+  constructor(links: readonly Link<unknown>[]) {
+    super();
+    for (const { op, hard, timeout } of links) {
+      this.addMember(op, timeout);
+      this.#hard.push(hard);
+    }
+  }
+
+  /** Queues all of it in one piece. @throws RangeError if the queue has not so many entries */
+  start(): this {
+    const { members } = this;
+    const r = reactor();
+    r.reserve(members.length + members.filter(({ timeout }) => timeout !== NO_TIMEOUT).length);
+    this.expect(members.length);
+    members.forEach((member, index) => {
+      member.attach();
+      const last = index === members.length - 1;
+      const tie = last ? 0 : this.#hard[index] ? IOSQE_IO_HARDLINK : IOSQE_IO_LINK;
+      const timed = member.timeout !== NO_TIMEOUT;
+      member.push(r, timed && last ? IOSQE_IO_LINK : tie);
+      if (timed) r.pushLinkTimeout(member.slot, member.timeout, last ? 0 : IOSQE_IO_LINK);
+    });
+    return this;
+  }
+
+  protected memberFailed(index: number, error: unknown): void {
+    if (error !== null) this.#thrown ??= { index, error: error as Error };
+  }
+
+  /** The kernel can only find the op that runs: what is linked behind it is given up with it, or comes next. */
+  protected cancelPending(): void {
+    for (const member of this.members) {
+      if (!member.done) {
+        member.giveUp();
+        return;
+      }
+    }
+  }
+
+  protected finished(): void {
+    const { members } = this;
+    let failed = members.findIndex(({ result }) => result < 0);
+    if (failed < 0 && this.#thrown === null && !this.cancelled) {
+      try {
+        this.fulfil(members.map((_member, index) => this.outcome(index)));
+      } catch (error) {
+        this.fail(error);
+      }
+      return;
+    }
+    const { values } = this;
+    const results = members.map((member, index): PromiseSettledResult<unknown> => {
+      const error = member.error();
+      if (error !== null) return { status: 'rejected', reason: error };
+      return { status: 'fulfilled', value: values[index] };
+    });
+    this.#closeOpened();
+    if (this.cancelled && (failed < 0 || gaveUp(members[failed].result))) {
+      this.fail(Object.assign(cancellation(this.reason), { results }));
+      return;
+    }
+    let cause = this.#thrown?.error;
+    if (this.#thrown !== null && (failed < 0 || this.#thrown.index < failed)) failed = this.#thrown.index;
+    else if (failed > 0 && members[failed].result === ECANCELED && !this.#hard[failed - 1]) {
+      failed--;
+      cause = shortError(members[failed]);
+    } else cause = members[failed].error() ?? undefined;
+    const { syscall } = members[failed].op.kind;
+    this.fail(new ChainError(failed, syscall, cause ?? new Error('unknown'), results));
+  }
+
+  /** Nobody gets what a failed chain has opened. */
+  #closeOpened(): void {
+    const { members } = this;
+    members.forEach(({ op, result }, index) => {
+      const place = op.opens;
+      const closed = members.some(
+        (later, at) => at > index && later.op.closes === place && later.result >= 0,
+      );
+      if (result >= 0 && (place === null || !closed)) discardResult(op, result);
+    });
+  }
+}
+awaitFast(Chain);
+
+function shortError({ op, result }: Member): Error {
+  const error = new Error(`${op.kind.syscall} moved ${result} of ${op.len} bytes`);
+  return Object.assign(error, { code: 'ERR_OURO_SHORT' });
+}
+
+/**
+ * Runs ops one after the other in the kernel, in one submission (`IOSQE_IO_LINK`, 5.3): each begins when the one before
+ * has succeeded, without a way back to JavaScript in between. A failure, or a transfer that moved less than asked, ends
+ * the chain: the ops behind it are not run, unless the tie is `hard` (see `link`). What a failed chain has opened is closed.
+ *
+ * An op can use what an earlier one of the same chain opens only through a direct descriptor: see `files()`.
+ *
+ * @param options `timeout` is for the whole; `link` gives one to an op
+ * @returns what each op resolves to
+ * @throws RangeError if there are more ops than the submission queue has entries, TypeError for what is no op;
+ *   `ChainError` (as a rejection) that says which op failed and why
+ */
+export function chain<const L extends readonly (Op<unknown> | Link<unknown>)[]>(
+  links: L,
+  options?: OpOptions,
+): Future<Results<L>> {
+  if (!Array.isArray(links)) throw invalidType('links', 'an instance of Array', links);
+  const checked = links.map((each: unknown, index) => {
+    if (each instanceof Link) return each as Link<unknown>;
+    if (each instanceof Op) return new Link(each as Op<unknown>, false, NO_TIMEOUT);
+    throw invalidType(`links[${index}]`, 'an instance of Op', each);
+  });
+  const future = startChain(checked, options);
+  return future as Future<Results<L>>;
+}
+
+function startChain(links: readonly Link<unknown>[], options: OpOptions | undefined): Future<unknown[]> {
+  const refused = refusal(options);
+  if (refused !== undefined) return rejected(refused);
+  if (links.length === 0) return resolved([]);
+  for (const { op } of links) {
+    const { opcode, kind, descriptor } = op;
+    if (!reactor().supports(opcode)) return rejected(unsupportedError(opcode, kind.syscall));
+    if (descriptor !== null && descriptor.fd < 0) return rejected(closedError(kind.syscall));
+  }
+  return bound(new Chain(links).start(), options);
+}

@@ -1,0 +1,190 @@
+import {
+  IORING_CQE_F_MORE,
+  IORING_CQE_F_NOTIF,
+  IORING_NOTIF_USAGE_ZC_COPIED,
+  IORING_OP_CLOSE,
+} from '@ouro/native/abi';
+import type { Attached } from './descriptor.ts';
+import { systemError } from './errors.ts';
+import { Future } from './future.ts';
+import type { Op } from './op.ts';
+import { NO_TIMEOUT } from './op-options.ts';
+import { gaveUp, HANDLE_CLOSED } from './operation.ts';
+import { type Reactor, reactor } from './reactor.ts';
+import type { Completion } from './slots.ts';
+
+/** One op of a chain or a batch. No promise of its own: the whole has one. */
+export class Member implements Completion, Attached {
+  readonly op: Op<unknown>;
+  /** In milliseconds, `NO_TIMEOUT` for none. */
+  readonly timeout: number;
+  readonly #group: Group<unknown>;
+  readonly #index: number;
+  refed = true;
+  slot = -1;
+  /** The kernel's result; what the chain's failure left undone ends with ECANCELED. */
+  result = 0;
+  /** It ended with what is success for its kind although it is below zero. */
+  passed = false;
+  done = false;
+  #cancelled = false;
+  #early = 0;
+
+  constructor(group: Group<unknown>, index: number, op: Op<unknown>, timeout: number) {
+    this.#group = group;
+    this.#index = index;
+    this.op = op;
+    this.timeout = timeout;
+  }
+
+  get resultIsFd(): boolean {
+    return this.op.kind.resultIsFd;
+  }
+
+  get name(): string {
+    return this.op.kind.syscall;
+  }
+
+  /** Queues it, with more `IOSQE_*` bits, those of a link, than the op has itself. */
+  push(r: Reactor, link: number): void {
+    const { op } = this;
+    const slot = r.take(this);
+    op.place(slot);
+    if (op.opcode === IORING_OP_CLOSE && op.file === 0) r.closes(slot);
+    const head = op.head | (link << 8);
+    r.push(slot, head, op.fd, op.off, op.addr, op.len, op.opFlags, op.buf, op.file, op.addr3);
+    this.slot = slot;
+  }
+
+  /** Notes that it is about to be queued: its handle waits for it from here on. */
+  attach(): void {
+    this.op.opens?.beginOpening();
+    this.op.descriptor?.attach(this);
+  }
+
+  complete(result: number, cqeFlags: number): void {
+    if ((cqeFlags & IORING_CQE_F_MORE) !== 0) {
+      this.#early = result;
+      return;
+    }
+    if ((cqeFlags & IORING_CQE_F_NOTIF) === 0) this.finish(result, cqeFlags);
+    else this.finish(this.#early, cqeFlags | (result & IORING_NOTIF_USAGE_ZC_COPIED)); // see Operation
+  }
+
+  /** Ends it with the kernel's result. */
+  finish(result: number, cqeFlags: number): void {
+    const { slot } = this;
+    this.slot = -1;
+    this.done = true;
+    this.passed = result < 0 && result === this.op.kind.passes;
+    this.result = this.passed ? 0 : result;
+    this.#group.ended(this.#index, slot, cqeFlags);
+    this.detach();
+  }
+
+  detach(): void {
+    this.op.opens?.endOpening();
+    this.op.descriptor?.detach(this);
+  }
+
+  /** Asks the kernel to give it up, once. False if it cannot be or has been asked to. */
+  giveUp(): boolean {
+    if (this.slot < 0 || this.#cancelled || this.op.opcode === IORING_OP_CLOSE) return false;
+    this.#cancelled = true;
+    const r = reactor();
+    r.cancel(this.slot, r.slots.generations[this.slot]);
+    return true;
+  }
+
+  /** Its handle is cancelled. */
+  cancel(reason?: unknown): void {
+    this.#group.cancel(reason);
+  }
+
+  /** Its handle is closed. */
+  close(): void {
+    if (this.op.kind.endsWithHandle) this.#group.cancel(HANDLE_CLOSED);
+  }
+
+  setRef(refed: boolean): void {
+    this.refed = refed;
+    if (this.slot >= 0) reactor().setRef(this.slot, refed);
+  }
+
+  /** Why it failed; null if it did not. */
+  error(): Error | null {
+    if (this.result >= 0) return null;
+    const { kind, detail } = this.op;
+    return kind.error === null
+      ? systemError(this.result, kind.syscall, detail)
+      : kind.error(this.result, this.op);
+  }
+}
+
+/** Several ops as one future, which settles at the last completion of the last of them. */
+export abstract class Group<T> extends Future<T> {
+  protected readonly members: Member[] = [];
+  protected readonly values: unknown[] = [];
+  #pending = 0;
+  #cancelled = false;
+  #reason: unknown;
+
+  protected addMember(op: Op<unknown>, timeout: number = NO_TIMEOUT): Member {
+    const member = new Member(this, this.members.length, op, timeout);
+    this.members.push(member);
+    return member;
+  }
+
+  protected get cancelled(): boolean {
+    return this.#cancelled;
+  }
+
+  protected get reason(): unknown {
+    return this.#reason;
+  }
+
+  /** Notes how many completions there will be. */
+  protected expect(count: number): void {
+    this.#pending = count;
+  }
+
+  /** @internal */
+  ended(index: number, slot: number, cqeFlags: number): void {
+    const { op, result, passed } = this.members[index];
+    const { kind } = op;
+    const told = passed ? kind.passes : result;
+    // What has been opened is made into a value at the end, when it is sure that somebody gets it.
+    if (result >= 0 && !kind.resultIsFd && !kind.resultIsDirect) {
+      try {
+        this.values[index] = kind.decode === null ? result : kind.decode(told, op, slot, cqeFlags);
+      } catch (error) {
+        this.memberFailed(index, error);
+      }
+    } else if (result < 0) this.memberFailed(index, null);
+    this.#pending--;
+    if (this.#pending === 0) this.finished();
+    else if (this.#cancelled && gaveUp(result)) this.cancelPending();
+  }
+
+  /** One has failed; `error` only where that is not the kernel's result. */
+  protected abstract memberFailed(index: number, error: unknown): void;
+  /** Asks the kernel to give up what is to be given up. */
+  protected abstract cancelPending(): void;
+  /** All have ended. */
+  protected abstract finished(): void;
+
+  /** The value of a member that succeeded. */
+  protected outcome(index: number): unknown {
+    const { op, result } = this.members[index];
+    const { kind } = op;
+    if (!kind.resultIsFd && !kind.resultIsDirect) return this.values[index];
+    return kind.decode === null ? result : kind.decode(result, op, -1, 0);
+  }
+
+  override cancel(reason?: unknown): void {
+    if (this.#cancelled || this.#pending === 0) return;
+    this.#cancelled = true;
+    this.#reason = reason;
+    this.cancelPending();
+  }
+}
