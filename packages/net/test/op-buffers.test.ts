@@ -231,6 +231,65 @@ describe('recvBundle', () => {
   });
 });
 
+describe('lent buffers', () => {
+  it('can be sent on without a copy', () =>
+    leavesNothing(async () => {
+      await using fds = new Fds();
+      const [client, server] = await fds.pair();
+      using ring = new BufferRing({ entries: 8, size: 1000 });
+      const data = bytes(100_000, 31);
+      const echoing = (async () => {
+        for await (const lease of stream(recvBundle(server, ring, { lease: true }))) {
+          using lent = lease;
+          for (const piece of lent.pieces) await submit(send(server, piece, MSG_WAITALL));
+        }
+      })();
+      const sending = submit(send(client, data, MSG_WAITALL));
+      expect((await drain(client, data.length)).equals(data)).toBe(true);
+      await sending;
+      await submit(shutdown(client, 1));
+      await echoing;
+      expect(ring.available).toBe(8);
+    }));
+
+  it('outlive a worker that is terminated while it receives into them', async () => {
+    const { stdout, stderr, code } = await runProgram(`
+      import net from 'node:net';
+      import { Worker } from 'node:worker_threads';
+      const server = net.createServer((socket) => {
+        socket.on('error', () => {});
+        const data = Buffer.alloc(1 << 20);
+        const more = () => socket.write(data, more);
+        more();
+      }).listen(0, '127.0.0.1', () => {
+        const worker = new Worker(\`
+          const { parentPort, workerData } = require('node:worker_threads');
+          (async () => {
+            const { stream, submit } = await import('@ouro/runtime');
+            const { BufferRing, connect, recvBundle, socket } = await import('@ouro/net/ops');
+            const fd = await submit(socket(2, 1));
+            await submit(connect(fd, { address: '127.0.0.1', port: workerData }));
+            const ring = new BufferRing({ entries: 64, size: 4096 });
+            let count = 0;
+            for await (const lease of stream(recvBundle(fd, ring, { lease: true }))) {
+              if (count++ === 100) parentPort.postMessage('receiving');
+              lease[Symbol.dispose]();
+            }
+          })();
+        \`, { eval: true, workerData: server.address().port });
+        worker.once('message', async (text) => {
+          await worker.terminate();
+          console.log(text);
+          process.exit();
+        });
+      });
+    `);
+    expect(stderr).toBe('');
+    expect(stdout).toBe('receiving\n');
+    expect(code).toBe(0);
+  });
+});
+
 describe('sendBundle', () => {
   it('sends all that waits, in order, with one op', () =>
     leavesNothing(async () => {

@@ -94,12 +94,14 @@ describe('getsockopt', () => {
   it('is a system call on kernels without the op, as is setsockopt', async () => {
     const { stdout, stderr } = await runProgram(
       `
-        import { run, submit } from '@ouro/runtime';
+        import { batch, run, submit } from '@ouro/runtime';
         import { getsockopt, setsockopt, siocinq, socket } from '@ouro/net/ops';
         await run(async () => {
           const fd = await submit(socket(2, 1));
           await submit(setsockopt(fd, 6, 1, 1));
           console.log(await submit(getsockopt(fd, 6, 1)));
+          console.log(await batch([setsockopt(fd, 1, 9, 1), getsockopt(fd, 6, 1)]));
+          console.log(await submit(getsockopt(fd, 1, 9)));
           await submit(setsockopt(fd, 1, 9999, 1)).catch((error) => console.log(error.message));
           await submit(getsockopt(fd, 1, 13, 8)).catch((error) => console.log(error.message));
           await submit(siocinq(fd)).catch((error) => console.log(error.code));
@@ -108,7 +110,9 @@ describe('getsockopt', () => {
       { env: { OURO_WITHOUT: 'URING_CMD' } },
     );
     expect(stderr).toBe('');
-    expect(stdout).toBe('1\nsetsockopt ENOPROTOOPT\ngetsockopt ENOTSUP\nERR_OURO_UNSUPPORTED\n');
+    expect(stdout).toBe(
+      '1\n[ undefined, 1 ]\n1\nsetsockopt ENOPROTOOPT\ngetsockopt ENOTSUP\nERR_OURO_UNSUPPORTED\n',
+    );
   });
 });
 

@@ -1,9 +1,16 @@
-import { MSG_DONTWAIT, MSG_PEEK, MSG_TRUNC, MSG_WAITALL } from '@ouro/native/abi';
+import {
+  IORING_RECVSEND_FIXED_BUF,
+  MSG_CTRUNC,
+  MSG_DONTWAIT,
+  MSG_PEEK,
+  MSG_TRUNC,
+  MSG_WAITALL,
+} from '@ouro/native/abi';
 import { recv, recvmsg, send, sendmsg, sendmsgZc, sendZc, setsockopt } from '@ouro/net/ops';
-import { submit } from '@ouro/runtime';
+import { BufferPool, batch, submit } from '@ouro/runtime';
 import { describe, expect, it } from 'vitest';
 import { Fds } from './op-support.ts';
-import { bytes, failure, leavesNothing } from './support.ts';
+import { bytes, failure, leavesNothing, pair } from './support.ts';
 
 const resizable = (length: number): ArrayBuffer => {
   const ResizableBuffer = ArrayBuffer as new (
@@ -189,6 +196,8 @@ describe('sendmsg and recvmsg', () => {
     const { control: received } = await submit(recvmsg(fd, [Buffer.alloc(1)], { control: 64 }));
     expect(received?.readUInt32LE(12)).toBe(IP_TTL);
     expect(received?.readUInt32LE(16)).toBe(42);
+    await submit(sendmsg(fd, [Buffer.from('x')], { to: { address: '127.0.0.1', port } }));
+    expect(await submit(recvmsg(fd, [Buffer.alloc(1)], { control: 8 }))).toMatchObject({ flags: MSG_CTRUNC });
   });
 
   it('fail with the address that they were for', async () => {
@@ -274,6 +283,39 @@ describe('sendZc and sendmsgZc', () => {
       await fds.close(server);
       // What had been sent by then counts.
       await cancelled.catch((error: unknown) => expect(error).toMatchObject({ code: 'ABORT_ERR' }));
+    }));
+
+  it('send registered buffers without looking their pages up', async () => {
+    await using fds = new Fds();
+    const [client, server] = await fds.pair();
+    const pool = new BufferPool({ count: 2, size: 8192, register: true });
+    const lease = pool.lease();
+    lease.buffer.write('registered');
+    const op = sendZc(client, lease.buffer.subarray(0, 10));
+    expect(op.ioprio & IORING_RECVSEND_FIXED_BUF).not.toBe(0);
+    const sent = submit(op);
+    expect((await drain(server, 10)).toString()).toBe('registered');
+    expect(await sent).toBe(10);
+    lease.release();
+    pool.close();
+  });
+
+  it('tell of copies in a batch too', async () => {
+    await using fds = new Fds();
+    const [client, server] = await fds.pair();
+    const sent = batch([sendZc(client, Buffer.alloc(10), 0, { report: true })]);
+    await drain(server, 10);
+    expect(await sent).toEqual([{ bytes: 10, copied: true }]);
+  });
+
+  it('a stream can be closed while its peer does not read, and the buffer is free when the connection is gone', () =>
+    leavesNothing(async () => {
+      const { client, server } = await pair();
+      const sending = submit(sendZc(client, bytes(16 << 20, 1), MSG_WAITALL));
+      await submit(recv(server, Buffer.alloc(1), MSG_PEEK)); // it has begun
+      await client.close();
+      await server.close();
+      expect(await sending).toBeGreaterThan(0);
     }));
 
   it('send a copy of memory that can be taken away', async () => {

@@ -53,7 +53,8 @@ export class BufferRing implements Disposable {
   #provided = 0;
   #available = 0;
   #starved = 0;
-  readonly #hungry: (() => void)[] = [];
+  /** Those who wait for a buffer. */
+  readonly #hungry: Set<() => void> = new Set();
 
   /**
    * @throws RangeError for sizes that make no sense; `ENOMEM` with `syscall: 'io_uring_register'` if the limit of locked
@@ -140,7 +141,7 @@ export class BufferRing implements Disposable {
     this.#last = buffer;
     this.#available++;
     group.add(this.#address + buffer * this.#stride, this.size, buffer);
-    if (this.#hungry.length > 0) for (const resume of this.#hungry.splice(0)) resume();
+    if (this.#hungry.size > 0) this.#wake();
   }
 
   /**
@@ -207,8 +208,14 @@ export class BufferRing implements Disposable {
   /** Whether the kernel has a buffer. If not, `resume` is called when it has got one. */
   ready(resume: () => void): boolean {
     if (this.#available > 0 || this.closed || this.grow()) return true;
-    this.#hungry.push(resume);
+    this.#hungry.add(resume);
     return false;
+  }
+
+  #wake(): void {
+    const hungry = [...this.#hungry];
+    this.#hungry.clear();
+    for (const resume of hungry) resume();
   }
 
   /** @internal Notes that the op in `slot` selects from here. */
@@ -222,7 +229,7 @@ export class BufferRing implements Disposable {
    */
   close(): void {
     this.#group.close([this.#memory]);
-    for (const resume of this.#hungry.splice(0)) resume();
+    this.#wake();
   }
 
   [Symbol.dispose](): void {
