@@ -263,19 +263,17 @@ describe('lent buffers', () => {
         more();
       }).listen(0, '127.0.0.1', () => {
         const worker = new Worker(\`
-          const { parentPort, workerData } = require('node:worker_threads');
-          (async () => {
-            const { stream, submit } = await import('@ouro/runtime');
-            const { BufferRing, connect, recvBundle, socket } = await import('@ouro/net/ops');
-            const fd = await submit(socket(2, 1));
-            await submit(connect(fd, { address: '127.0.0.1', port: workerData }));
-            const ring = new BufferRing({ entries: 64, size: 4096 });
-            let count = 0;
-            for await (const lease of stream(recvBundle(fd, ring, { lease: true }))) {
-              if (count++ === 100) parentPort.postMessage('receiving');
-              lease[Symbol.dispose]();
-            }
-          })();
+          import { parentPort, workerData } from 'node:worker_threads';
+          import { stream, submit } from '@ouro/runtime';
+          import { BufferRing, connect, recvBundle, socket } from '@ouro/net/ops';
+          const fd = await submit(socket(2, 1));
+          await submit(connect(fd, { address: '127.0.0.1', port: workerData }));
+          const ring = new BufferRing({ entries: 64, size: 4096 });
+          let count = 0;
+          for await (const lease of stream(recvBundle(fd, ring, { lease: true }))) {
+            if (count++ === 100) parentPort.postMessage('receiving');
+            lease[Symbol.dispose]();
+          }
         \`, { eval: true, workerData: server.address().port });
         worker.once('message', async (text) => {
           await worker.terminate();
