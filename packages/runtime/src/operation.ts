@@ -6,9 +6,30 @@ import {
   IORING_CQE_F_NOTIF,
   IORING_NOTIF_USAGE_ZC_COPIED,
   IORING_OP_CLOSE,
+  IORING_OP_FADVISE,
+  IORING_OP_FALLOCATE,
+  IORING_OP_FGETXATTR,
+  IORING_OP_FSETXATTR,
+  IORING_OP_FSYNC,
+  IORING_OP_FTRUNCATE,
+  IORING_OP_GETXATTR,
+  IORING_OP_LINKAT,
+  IORING_OP_MADVISE,
+  IORING_OP_MKDIRAT,
+  IORING_OP_OPENAT,
+  IORING_OP_OPENAT2,
+  IORING_OP_RENAMEAT,
+  IORING_OP_SETXATTR,
+  IORING_OP_SPLICE,
+  IORING_OP_STATX,
+  IORING_OP_SYMLINKAT,
+  IORING_OP_SYNC_FILE_RANGE,
+  IORING_OP_TEE,
+  IORING_OP_UNLINKAT,
   IOSQE_IO_LINK,
 } from '@ouro/native/abi';
 import { followersOf, type Members } from './cancel.ts';
+import { Deadline } from './deadline.ts';
 import type { Descriptor } from './descriptor.ts';
 import { cancellation, closedError, Expired, systemError, unsupportedError } from './errors.ts';
 import { awaitFast, Future } from './future.ts';
@@ -37,6 +58,33 @@ export function discardResult(op: Op<unknown>, result: number): boolean {
 /** The reason of ops that end because their handle is closed: they fail with ECANCELED, not with an AbortError. */
 export const HANDLE_CLOSED: unique symbol = Symbol('handle closed');
 
+/**
+ * Ops that a thread of the kernel does. A linked timeout would run only from when that thread begins, and all of them may
+ * be busy for ever (opening pipes that nobody else opens, say); so these have a timeout op beside them.
+ */
+const THREADED: ReadonlySet<number> = new Set([
+  IORING_OP_FSYNC,
+  IORING_OP_SYNC_FILE_RANGE,
+  IORING_OP_FALLOCATE,
+  IORING_OP_OPENAT,
+  IORING_OP_STATX,
+  IORING_OP_FADVISE,
+  IORING_OP_MADVISE,
+  IORING_OP_OPENAT2,
+  IORING_OP_SPLICE,
+  IORING_OP_TEE,
+  IORING_OP_RENAMEAT,
+  IORING_OP_UNLINKAT,
+  IORING_OP_MKDIRAT,
+  IORING_OP_SYMLINKAT,
+  IORING_OP_LINKAT,
+  IORING_OP_FSETXATTR,
+  IORING_OP_SETXATTR,
+  IORING_OP_FGETXATTR,
+  IORING_OP_GETXATTR,
+  IORING_OP_FTRUNCATE,
+]);
+
 /** What few ops have. */
 interface Rare {
   cancelled: boolean;
@@ -45,6 +93,8 @@ interface Rare {
   readonly above: Members[];
   /** When its timeout has run out (`performance.now`); 0 if it has none. */
   deadline: number;
+  /** What cancels it then, unless the kernel does. */
+  timer: Deadline | null;
   /** What the first of two completions said, while the second is awaited. */
   early: number;
 }
@@ -115,7 +165,12 @@ export class Operation<T> extends Future<T> implements Completion {
     const { file, addr3 } = op.rare;
     if (head === IORING_OP_CLOSE && file === 0) r.closes(slot);
     if (timeout === NO_TIMEOUT) r.push(slot, head, fd, off, addr, len, opFlags, buf, file, addr3);
-    else {
+    else if (THREADED.has(op.opcode)) {
+      r.push(slot, head, fd, off, addr, len, opFlags, buf, file, addr3);
+      const rare = this.#own();
+      rare.deadline = performance.now() + timeout;
+      rare.timer = new Deadline(this, timeout);
+    } else {
       this.#own().deadline = performance.now() + timeout;
       r.reserveFor(slot, 2);
       r.push(slot, head | (IOSQE_IO_LINK << 8), fd, off, addr, len, opFlags, buf, file, addr3);
@@ -215,10 +270,11 @@ export class Operation<T> extends Future<T> implements Completion {
     this.#descriptor?.delete(this);
     if (this.#rare === null) return;
     for (const each of this.#rare.above.splice(0)) each.delete(this);
+    this.#rare.timer?.clear();
   }
 
   #own(): Rare {
-    this.#rare ??= { cancelled: false, reason: undefined, above: [], deadline: 0, early: 0 };
+    this.#rare ??= { cancelled: false, reason: undefined, above: [], deadline: 0, timer: null, early: 0 };
     return this.#rare;
   }
 

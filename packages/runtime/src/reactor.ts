@@ -5,6 +5,7 @@ import {
   IORING_OP_ASYNC_CANCEL,
   IORING_OP_CLOSE,
   IORING_OP_LINK_TIMEOUT,
+  IORING_REGISTER_IOWQ_MAX_WORKERS,
   OPCODE_NAMES,
 } from '@ouro/native/abi';
 import {
@@ -73,6 +74,7 @@ export class Reactor {
     this.#sqEntries = ring.sqEntries;
     this.#sqMask = ring.sqEntries - 1;
     this.slots = new Slots(native);
+    limitWorkers(native, config);
     this.#supported = supported(ring.opcodes);
   }
 
@@ -338,6 +340,15 @@ export class Reactor {
     }
     this.#gatherers = 0;
   }
+}
+
+/** `IORING_REGISTER_IOWQ_MAX_WORKERS` (5.15): two words, 0 for what is to stay as it is. */
+function limitWorkers(native: Addon, { boundedWorkers, unboundedWorkers }: RingConfig): void {
+  if (boundedWorkers === 0 && unboundedWorkers === 0) return;
+  const limits = new Uint32Array([boundedWorkers, unboundedWorkers]);
+  const address = native.addressOf(new Uint8Array(limits.buffer));
+  const result = native.register(IORING_REGISTER_IOWQ_MAX_WORKERS, address, limits.length);
+  if (result < 0) throw systemError(result, 'io_uring_register');
 }
 
 /**

@@ -7,7 +7,7 @@ export interface Completion {
   /** What diagnostics call it. */
   readonly name?: string;
   /** Whether the op keeps the process alive. Read when it is submitted; `Reactor.setRef` changes it later. */
-  refed: boolean;
+  readonly refed: boolean;
   /**
    * Called once for each CQE. When `flags` lack `IORING_CQE_F_MORE` it was the last, and the slot and its scratch
    * belong to somebody else as soon as this returns.
