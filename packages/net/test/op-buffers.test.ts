@@ -259,7 +259,7 @@ describe('lent buffers', () => {
       const server = net.createServer((socket) => {
         socket.on('error', () => {});
         const data = Buffer.alloc(1 << 20);
-        const more = () => socket.write(data, more);
+        const more = (error) => error ?? socket.write(data, more);
         more();
       }).listen(0, '127.0.0.1', () => {
         const worker = new Worker(\`

@@ -271,15 +271,16 @@ export class RingLease implements Disposable {
 }
 
 /** Filled piece by piece, 64 buffers of 64 KiB hold 65,536 messages of 64 bytes or 64 of 64 KiB. */
-const INCREMENTAL = { entries: 256, size: 65_536, initial: 64 } as const;
+const INCREMENTAL = { entries: 64, size: 65_536 } as const;
 /** Where each receive takes a whole buffer there have to be more of them, and smaller ones. */
 const WHOLE = { entries: 256, size: 16_384, incremental: false } as const;
 
 let receive: BufferRing | null | undefined;
 
 /**
- * The buffers that all multishot receives of this thread share: 16 MiB at most, of which only what is used becomes
- * memory. Null where the kernel gives no ring for them (the limit of locked memory, an older kernel): receive one by one.
+ * The buffers that all multishot receives of this thread share: 4 MiB, of which only what is used becomes memory, and
+ * not more: that is what one turn of the loop can bring, however slow the readers are. Null where the kernel gives no
+ * ring for them (the limit of locked memory, an older kernel): receive one by one.
  */
 export function receiveBuffers(): BufferRing | null {
   // Asked once: what keeps the kernel from it does not go away.
