@@ -184,6 +184,37 @@ describe('SQPOLL', () => {
     expect(result).toEqual([true, 0]);
   });
 
+  it('mixes up no bytes of connections whose receives end because the completion queue is full', async () => {
+    // Many connections share the provided buffers, and we make room in the queue while the kernel fills it.
+    const result = await onRing(
+      '{ sqpoll: true, entries: 8, cqEntries: 8 }',
+      `
+        const { TcpListener, TcpStream } = await import('@ouro/net');
+        const { randomBytes } = await import('node:crypto');
+        const noise = randomBytes(1 << 20);
+        const size = 100_000;
+        const listener = await TcpListener.bind({ host: '127.0.0.1' });
+        const { port } = listener.address;
+        const ends = [];
+        for (let i = 0; i < 100; i++) ends.push(await Promise.all([listener.accept(), TcpStream.connect({ host: '127.0.0.1', port })]));
+        const right = await Promise.all(ends.map(async ([server, client], i) => {
+          const sending = client.writeAll(noise.subarray(i, i + size)).then(() => client.shutdown());
+          let at = i;
+          for await (const chunk of server) {
+            if (!chunk.equals(noise.subarray(at, at + chunk.length))) return false;
+            at += chunk.length;
+          }
+          await sending;
+          return at - i === size;
+        }));
+        await Promise.all(ends.flat().map((stream) => stream.close()));
+        await listener.close();
+        console.log(JSON.stringify([right.every(Boolean), metrics().overflows > 0, metrics().pending, metrics().stale]));
+      `,
+    );
+    expect(result).toEqual([true, true, 0, 0]);
+  });
+
   it('lets an idle process sleep, also in the kernel', async () => {
     const result = await onRing(
       '{ sqpoll: { idle: 1 } }',

@@ -3,6 +3,7 @@ import {
   IORING_CQE_F_BUF_MORE,
   IORING_CQE_F_BUFFER,
   IORING_FEAT_MIN_TIMEOUT,
+  IORING_SETUP_SQPOLL,
 } from '@ouro/native/abi';
 import { BufferGroup, borrow, giveBack } from './buffer-group.ts';
 import { checkInteger, outOfRange } from './errors.ts';
@@ -80,7 +81,7 @@ export class BufferRing implements Disposable {
     this.bytes = new Uint8Array(this.#memory);
     this.#address = reactor().addon.addressOf(this.bytes);
     try {
-      this.#group = new BufferGroup(entries, incremental);
+      this.#group = new BufferGroup(entries, incremental && supportsIncremental(reactor()));
     } catch (error) {
       giveBack(this.#memory);
       throw error;
@@ -295,7 +296,13 @@ export function receiveBuffers(): BufferRing | null {
   return receive;
 }
 
-/** The feature bit of the same kernel (6.12) stands for what cannot be probed by itself. */
+/**
+ * The feature bit of the same kernel (6.12) stands for what cannot be probed by itself. Not with SQPOLL: `take` relies on
+ * completions coming in the order in which a shared buffer was filled. A receive that finds the completion queue full ends,
+ * and its last completion is made at the end of the kernel's batch. While the kernel's thread is at that we make
+ * room, and a later receive into the same buffer overtakes it.
+ */
 function supportsIncremental(r: Reactor): boolean {
-  return (r.ring.features & IORING_FEAT_MIN_TIMEOUT) !== 0;
+  const polled = (r.ring.setupFlags & IORING_SETUP_SQPOLL) !== 0;
+  return !polled && (r.ring.features & IORING_FEAT_MIN_TIMEOUT) !== 0;
 }

@@ -63,7 +63,8 @@ export interface RunOptions {
   /**
    * A thread of the kernel takes the submissions (`IORING_SETUP_SQPOLL`; without privileges since 5.11), so that a
    * busy ring makes no system calls at all. That thread uses a CPU of its own until it has been idle for a while,
-   * and runs with the credentials that the process had when the ring was made. If the kernel refuses, there is an error and no ring. `OURO_SQPOLL`: 0, 1 or the idle time in ms
+   * and runs with the credentials that the process had when the ring was made. What a close lets go of, a port for
+   * example, may be free only shortly after the close has ended: the thread does that when it comes to it. If the kernel refuses, there is an error and no ring. `OURO_SQPOLL`: 0, 1 or the idle time in ms
    * @default false
    */
   readonly sqpoll?: boolean | SqpollOptions | undefined;

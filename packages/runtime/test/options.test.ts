@@ -35,14 +35,8 @@ describe('the options of a ring', () => {
     [{ sqpoll: true }, { modeFlags: 2 }],
     [{ sqpoll: {} }, { modeFlags: 2 }],
     [{ sqpoll: false }, {}],
-    [
-      { sqpoll: { idle: 20, cpu: 0 }, spin: false },
-      { modeFlags: 2 | 4, sqIdle: 20, sqCpu: 0 },
-    ],
-    [
-      { sqpoll: { cpu: 3 }, spin: false },
-      { modeFlags: 2 | 4, sqCpu: 3 },
-    ],
+    [{ sqpoll: { idle: 20, cpu: 0 } }, { modeFlags: 2 | 4, sqIdle: 20, sqCpu: 0 }],
+    [{ sqpoll: { cpu: 3 } }, { modeFlags: 2 | 4, sqCpu: 3 }],
     [{ iopoll: true }, { modeFlags: 1 }],
     [{ iopoll: 'hybrid' }, { modeFlags: 0x2_0001 }],
     [{ iopoll: true, sqpoll: true }, { modeFlags: 3 }],

@@ -116,6 +116,7 @@ void LoopHook::turn() {
 
 void LoopHook::close(std::function<void()> done) {
   closed_ = std::move(done);
+  if (dispatch_ != nullptr) napi_delete_reference(env_, std::exchange(dispatch_, nullptr));
   if (open_handles_ == 0) return closed_();
   const auto on_close = [](uv_handle_t* handle) {
     auto* hook = static_cast<LoopHook*>(handle->data);

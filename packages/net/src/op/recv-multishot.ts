@@ -115,7 +115,7 @@ export function recvMultishot(
 
 /**
  * The same, where one completion may cover several buffers (6.10, `IORING_RECVSEND_BUNDLE`): fewer completions for large
- * transfers. On older kernels a completion for each buffer.
+ * transfers. Make the ring with `incremental: false` for it: from other rings, and on older kernels, it is `recvMultishot`.
  */
 export function recvBundle(fd: Target, ring: BufferRing, options?: { readonly lease?: false }): Op<Buffer>;
 export function recvBundle(fd: Target, ring: BufferRing, options: { readonly lease: true }): Op<RingLease>;
@@ -124,7 +124,10 @@ export function recvBundle(
   ring: BufferRing,
   options: ProvidedOptions = {},
 ): Op<Buffer> | Op<RingLease> {
-  const bundles = (reactor().ring.features & IORING_FEAT_RECVSEND_BUNDLE) !== 0;
+  checkRing(ring);
+  // The last completion of a bundle that took all buffers comes behind those of other receives that begin later: in a
+  // buffer that several fill piece by piece nobody could tell whose bytes are where.
+  const bundles = (reactor().ring.features & IORING_FEAT_RECVSEND_BUNDLE) !== 0 && !ring.incremental;
   return receiving(fd, ring, options, bundles ? IORING_RECVSEND_BUNDLE : 0);
 }
 
@@ -134,8 +137,12 @@ function receiving(
   { lease = false }: ProvidedOptions,
   ioprio: number,
 ): Op<Buffer> | Op<RingLease> {
-  if (!(ring instanceof BufferRing)) throw invalidType('ring', 'an instance of BufferRing', ring);
+  checkRing(ring);
   return lease
     ? new RecvMultishot(LEASED, ring, ioprio).on(fd)
     : new RecvMultishot(COPIED, ring, ioprio).on(fd);
+}
+
+function checkRing(ring: unknown): asserts ring is BufferRing {
+  if (!(ring instanceof BufferRing)) throw invalidType('ring', 'an instance of BufferRing', ring);
 }
