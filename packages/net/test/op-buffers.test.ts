@@ -119,6 +119,30 @@ for (const [name, receive] of Object.entries(RECEIVES)) {
           expect(ring.available).toBe(ring.entries);
         }));
 
+      it(`keeps apart what several connections receive into buffers ${sort}`, () =>
+        leavesNothing(async () => {
+          await using fds = new Fds();
+          using ring = new BufferRing({ entries: 8, size: 1500, incremental });
+          const received = await Promise.all(
+            Array.from({ length: 12 }, async (_, seed) => {
+              const [client, server] = await fds.pair();
+              const data = bytes(100_000, seed + 1);
+              const chunks: Buffer[] = [];
+              const receiving = (async () => {
+                for await (const chunk of stream(receive(server, ring))) chunks.push(chunk);
+              })();
+              for (let at = 0, i = seed; at < data.length; i++) {
+                at += await submit(send(client, data.subarray(at, at + 1 + ((i * 977) % 4999)), MSG_WAITALL));
+              }
+              await submit(shutdown(client, 1));
+              await receiving;
+              return Buffer.concat(chunks).equals(data);
+            }),
+          );
+          expect(received).toEqual(Array(12).fill(true));
+          expect(ring.available).toBe(8);
+        }));
+
       it(`lends buffers ${sort}, and waits when all are lent`, () =>
         leavesNothing(async () => {
           await using fds = new Fds();
