@@ -125,7 +125,7 @@ export function recvBundle(
   options: ProvidedOptions = {},
 ): Op<Buffer> | Op<RingLease> {
   checkRing(ring);
-  // The last completion of a bundle that took all buffers comes behind those of other receives that begin later: in a
+  // The last completion of a bundle that took all buffers may come behind those of receives that began later: in a
   // buffer that several fill piece by piece nobody could tell whose bytes are where.
   const bundles = (reactor().ring.features & IORING_FEAT_RECVSEND_BUNDLE) !== 0 && !ring.incremental;
   return receiving(fd, ring, options, bundles ? IORING_RECVSEND_BUNDLE : 0);
