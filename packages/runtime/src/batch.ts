@@ -44,12 +44,15 @@ class Batch extends Group<unknown[]> {
     for (const member of members) member.attach();
     for (const member of members) {
       const { op } = member;
-      if (op.descriptor !== null && op.descriptor.fd < 0) {
+      if (op.refersToClosed) {
         this.#refuse(member, closedError(op.kind.syscall));
       } else if (!r.supports(op.opcode)) {
         const elsewhere = op.elsewhere();
         if (elsewhere === null) this.#refuse(member, unsupportedError(op.opcode, op.kind.syscall));
-        else elsewhere.then((result) => member.finish(result, 0));
+        else {
+          r.counts.elsewhere[op.opcode]++;
+          elsewhere.then((result) => member.finish(result, 0));
+        }
       } else {
         try {
           member.push(r, 0);

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import {
   IORING_SETUP_HYBRID_IOPOLL,
@@ -7,6 +6,7 @@ import {
   IORING_SETUP_SQPOLL,
 } from '@ouro/native/abi';
 import { checkInteger, invalidType, outOfRange } from './errors.ts';
+import { cpuQuota } from './machine.ts';
 
 /** The kernel's submission thread: see `RunOptions.sqpoll`. */
 export interface SqpollOptions {
@@ -227,15 +227,9 @@ function iopollFlags(value: boolean | 'hybrid' = false): number {
     : invalidType('options.iopoll', "of type boolean or 'hybrid'", value);
 }
 
-/** How many CPUs the process may use: its affinity, and the quota of its cgroup (v2), which Node 20 does not look at. */
+/** How many CPUs the process may use: its affinity, and the quota of its cgroup, which Node 20 does not look at. */
 function cpus(): number {
-  try {
-    const [quota, period] = readFileSync('/sys/fs/cgroup/cpu.max', 'utf8').split(' ');
-    if (quota !== 'max') return Math.min(availableParallelism(), Number(quota) / Number(period));
-  } catch {
-    // Not in a cgroup of version 2, or in its root.
-  }
-  return availableParallelism();
+  return Math.min(availableParallelism(), cpuQuota() ?? Number.POSITIVE_INFINITY);
 }
 
 function checkSpin(

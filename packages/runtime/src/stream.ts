@@ -1,4 +1,4 @@
-import { ECANCELED, EINTR, IORING_CQE_F_MORE } from '@ouro/native/abi';
+import { ECANCELED, EINTR, IORING_CQE_F_MORE, IOSQE_BUFFER_SELECT } from '@ouro/native/abi';
 import { type Cancellable, followersOf, type Members } from './cancel.ts';
 import { cancellation, closedError, invalidType, systemError, unsupportedError } from './errors.ts';
 import { awaitFast, Deferred, type Future, rejected, resolved } from './future.ts';
@@ -26,7 +26,7 @@ export const END_OF_STREAM: never = Symbol('end of stream') as never;
 export const NO_RESULT: never = Symbol('no result') as never;
 
 /** Somebody who waits for a result. */
-class Waiter<T> extends Deferred<IteratorResult<T, undefined>> {
+export class Waiter<T> extends Deferred<IteratorResult<T, undefined>> {
   readonly #forget: (waiter: Waiter<T>) => boolean;
 
   constructor(forget: (waiter: Waiter<T>) => boolean) {
@@ -77,6 +77,11 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
 
   get name(): string {
     return this.op.kind.syscall;
+  }
+
+  /** Where in the table of ops in flight; -1 while the op is not. */
+  get slot(): number {
+    return this.#slot;
   }
 
   /** Results that wait to be taken. */
@@ -158,7 +163,9 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
     const { op } = this;
     const { decode, drop } = op.kind;
     if (this.#over && drop === null) {
-      if (result >= 0) discardResult(op, result);
+      // Decoding gives the buffer back, which nobody will read.
+      if ((op.flags & IOSQE_BUFFER_SELECT) !== 0) decode?.(result, op, slot, cqeFlags);
+      else if (result >= 0) discardResult(op, result);
       return;
     }
     let value: T;
