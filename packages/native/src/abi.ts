@@ -221,6 +221,9 @@ export const IORING_RECVSEND_FIXED_BUF = 0x4; // 6.0
 export const IORING_SEND_ZC_REPORT_USAGE = 0x8; // 6.2
 export const IORING_RECVSEND_BUNDLE = 0x10; // 6.10
 
+/** What the second completion of a zero-copy send says (`IORING_SEND_ZC_REPORT_USAGE`): the kernel copied after all. */
+export const IORING_NOTIF_USAGE_ZC_COPIED = -0x8000_0000; // 6.2, as a signed 32-bit result
+
 // sqe.fsync_flags
 export const IORING_FSYNC_DATASYNC = 0x1;
 
@@ -295,6 +298,7 @@ export const IORING_REGISTER_IOWQ_MAX_WORKERS = 19;
 export const IORING_REGISTER_PBUF_RING = 22;
 export const IORING_UNREGISTER_PBUF_RING = 23;
 export const IORING_REGISTER_FILE_ALLOC_RANGE = 25;
+export const IORING_REGISTER_PBUF_STATUS = 26; // 6.8
 /** Flag of REGISTER_FILES2 and REGISTER_BUFFERS2: an empty table. */
 export const IORING_RSRC_REGISTER_SPARSE = 0x1; // 5.19
 /** 6.12: flag of IORING_REGISTER_PBUF_RING. */
@@ -457,16 +461,28 @@ export const SOCK_NONBLOCK = 0o4000;
 export const SOCK_CLOEXEC = 0o2000000;
 export const SOL_SOCKET = 1;
 export const SO_REUSEADDR = 2;
+export const SO_RCVBUF = 8;
+export const SO_KEEPALIVE = 9;
+export const SO_LINGER = 13;
 export const SO_REUSEPORT = 15;
 export const IPPROTO_TCP = 6;
 export const TCP_NODELAY = 1;
 export const IPPROTO_IPV6 = 41;
 export const IPV6_V6ONLY = 26;
+export const MSG_PEEK = 0x2;
+export const MSG_CTRUNC = 0x8;
+export const MSG_TRUNC = 0x20;
+export const MSG_DONTWAIT = 0x40;
 export const MSG_WAITALL = 0x100;
 export const MSG_NOSIGNAL = 0x4000;
 export const SHUT_RD = 0;
 export const SHUT_WR = 1;
 export const SHUT_RDWR = 2;
+
+/** Bytes of the longest `sun_path`. */
+export const UNIX_PATH_MAX = 108;
+/** The most stretches of memory in one call, `UIO_MAXIOV`. */
+export const IOV_MAX = 1024;
 
 /** The most that one read(2) or write(2) moves: INT_MAX rounded down to a page. */
 export const MAX_RW_COUNT = 0x7fff_f000;
@@ -480,6 +496,7 @@ export const EBADF = -9;
 export const ECHILD = -10;
 export const EAGAIN = -11;
 export const ENOMEM = -12;
+export const EEXIST = -17;
 export const EINVAL = -22;
 export const ENFILE = -23;
 export const EMFILE = -24;

@@ -1,4 +1,9 @@
-import { IORING_CQE_F_MORE, IORING_CQE_F_NOTIF, IORING_OP_CLOSE } from '@ouro/native/abi';
+import {
+  IORING_CQE_F_MORE,
+  IORING_CQE_F_NOTIF,
+  IORING_NOTIF_USAGE_ZC_COPIED,
+  IORING_OP_CLOSE,
+} from '@ouro/native/abi';
 import type { Attached } from './descriptor.ts';
 import { systemError } from './errors.ts';
 import { Future } from './future.ts';
@@ -19,6 +24,8 @@ export class Member implements Completion, Attached {
   slot = -1;
   /** The kernel's result; what the chain's failure left undone ends with ECANCELED. */
   result = 0;
+  /** It ended with what is success for its kind although it is below zero. */
+  passed = false;
   done = false;
   #cancelled = false;
   #early = 0;
@@ -61,7 +68,8 @@ export class Member implements Completion, Attached {
       this.#early = result;
       return;
     }
-    this.finish((cqeFlags & IORING_CQE_F_NOTIF) === 0 ? result : this.#early, cqeFlags);
+    if ((cqeFlags & IORING_CQE_F_NOTIF) === 0) this.finish(result, cqeFlags);
+    else this.finish(this.#early, cqeFlags | (result & IORING_NOTIF_USAGE_ZC_COPIED)); // see Operation
   }
 
   /** Ends it with the kernel's result. */
@@ -69,7 +77,8 @@ export class Member implements Completion, Attached {
     const { slot } = this;
     this.slot = -1;
     this.done = true;
-    this.result = result === this.op.kind.passes ? 0 : result;
+    this.passed = result < 0 && result === this.op.kind.passes;
+    this.result = this.passed ? 0 : result;
     this.#group.ended(this.#index, slot, cqeFlags);
     this.detach();
   }
@@ -143,12 +152,13 @@ export abstract class Group<T> extends Future<T> {
 
   /** @internal */
   ended(index: number, slot: number, cqeFlags: number): void {
-    const { op, result } = this.members[index];
+    const { op, result, passed } = this.members[index];
     const { kind } = op;
+    const told = passed ? kind.passes : result;
     // What has been opened is made into a value at the end, when it is sure that somebody gets it.
     if (result >= 0 && !kind.resultIsFd && !kind.resultIsDirect) {
       try {
-        this.values[index] = kind.decode === null ? result : kind.decode(result, op, slot, cqeFlags);
+        this.values[index] = kind.decode === null ? result : kind.decode(told, op, slot, cqeFlags);
       } catch (error) {
         this.memberFailed(index, error);
       }

@@ -2,6 +2,9 @@ import { IOSQE_FIXED_FILE } from '@ouro/native/abi';
 import type { Descriptor } from './descriptor.ts';
 import { checkInteger, type ErrorDetail, invalidType } from './errors.ts';
 
+// A method's type, so that an OpKind<string> still is an OpKind<unknown>.
+type Drop<T> = { drop(value: T): void }['drop'];
+
 /** What the ops of one kind have in common. One constant object for each kind, made by `opKind`. */
 export interface OpKind<T> {
   /** As errors and metrics name it: the system call that does the same. */
@@ -10,11 +13,12 @@ export interface OpKind<T> {
   readonly resultIsFd: boolean;
   /** A success opens a direct descriptor, which is closed if nobody takes it. */
   readonly resultIsDirect: boolean;
-  /** A result below zero that is success all the same (`ETIME` of a timeout); 0 for none. */
+  /** A result below zero that is success all the same (`ETIME` of a timeout), and goes to `decode`; 0 for none. */
   readonly passes: number;
   /**
    * Turns a result of zero or more into the value; null where the result is the value. Runs before the slot and its
-   * scratch are given on.
+   * scratch are given on. Of a zero-copy send the flags are those of its second completion, with what that said in the
+   * upper half (`IORING_NOTIF_USAGE_ZC_COPIED`).
    */
   readonly decode: ((result: number, op: Op<unknown>, slot: number, cqeFlags: number) => T) | null;
   /** Makes the error for a result below zero; null for `systemError`. */
@@ -23,6 +27,8 @@ export interface OpKind<T> {
   readonly discard: ((op: Op<unknown>) => void) | null;
   /** Given up when the handle is closed: what only brings data. What was to be written is finished first. */
   readonly endsWithHandle: boolean;
+  /** Lets go of a value of a stream that nobody takes; null where there is nothing to let go of. */
+  readonly drop: Drop<T> | null;
 }
 
 /** Makes an `OpKind`; all of them have the same shape, so that what runs for each op stays monomorphic. */
@@ -36,6 +42,7 @@ export function opKind<T>(
     error = null,
     discard = null,
     endsWithHandle = false,
+    drop = null,
   }: Partial<Omit<OpKind<T>, 'syscall'>> = {},
 ): OpKind<T> {
   return {
@@ -45,9 +52,9 @@ export function opKind<T>(
     passes,
     decode,
     error,
-
     discard,
     endsWithHandle,
+    drop,
   };
 }
 
@@ -208,6 +215,13 @@ export class Op<T> {
    */
   place(_slot: number): void {
     // Most kinds need none.
+  }
+
+  /**
+   * Whether a stream may queue the op now. If not, `resume` is called when it may: for ops that want provided buffers.
+   */
+  ready(_resume: () => void): boolean {
+    return true;
   }
 
   /**

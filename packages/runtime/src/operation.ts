@@ -4,6 +4,7 @@ import {
   ETIMEDOUT,
   IORING_CQE_F_MORE,
   IORING_CQE_F_NOTIF,
+  IORING_NOTIF_USAGE_ZC_COPIED,
   IORING_OP_CLOSE,
   IORING_OP_FADVISE,
   IORING_OP_FALLOCATE,
@@ -208,9 +209,13 @@ export class Operation<T> extends Future<T> implements Completion {
       // A zero-copy send: the first completion says what was sent, the second that the buffer is free again.
       if ((cqeFlags & IORING_CQE_F_MORE) !== 0) {
         this.#own().early = result;
+        // What is awaited now is the peer or the network. The descriptor can be closed meanwhile.
+        this.#descriptor?.delete(this);
+        this.#descriptor = null;
         return;
       }
-      this.finish(this.#rare?.early ?? result, cqeFlags);
+      // Whether the kernel copied all the same is the top bit, of flags that have no use for it.
+      this.finish(this.#rare?.early ?? result, cqeFlags | (result & IORING_NOTIF_USAGE_ZC_COPIED));
     } else this.finish(result, cqeFlags);
   }
 
@@ -220,7 +225,7 @@ export class Operation<T> extends Future<T> implements Completion {
     if (result >= 0) {
       if (this.cancelled && discardResult(this.op, result)) this.settleFailure(ECANCELED, 0);
       else this.settle(result, cqeFlags);
-    } else if (result === kind.passes) this.settle(0, cqeFlags);
+    } else if (result === kind.passes) this.settle(kind.decode === null ? 0 : result, cqeFlags);
     else this.settleFailure(result, 0);
   }
 

@@ -22,6 +22,9 @@ export interface StreamOptions extends Pick<OpOptions, 'signal' | 'scope'> {
 /** What a kind's `decode` returns for a completion that is the end of the stream (a receive of no bytes). */
 export const END_OF_STREAM: never = Symbol('end of stream') as never;
 
+/** What it returns for a completion that brings nothing, after which the op goes on or is queued again. */
+export const NO_RESULT: never = Symbol('no result') as never;
+
 /** Somebody who waits for a result. */
 export class Waiter<T> extends Deferred<IteratorResult<T, undefined>> {
   readonly #forget: (waiter: Waiter<T>) => boolean;
@@ -53,6 +56,9 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
   #over = false;
   #error: Error | null = null;
   readonly #stopped: (() => void)[] = [];
+  readonly #resume = (): void => {
+    if (this.#waiters.length > 0) this.#arm();
+  };
 
   /** @internal Use `stream`. */
   constructor(op: Op<T>, options: StreamOptions) {
@@ -117,6 +123,7 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
       this.#end(closedError(op.kind.syscall));
       return;
     }
+    if (!op.ready(this.#resume)) return;
     const slot = r.take(this);
     op.place(slot);
     try {
@@ -138,7 +145,7 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
       this.#slot = -1;
       this.op.descriptor?.detach(this);
     }
-    if (result >= 0 || result === kind.passes) this.#deliver(Math.max(result, 0), slot, cqeFlags);
+    if (result >= 0 || result === kind.passes) this.#deliver(result, slot, cqeFlags);
     else if (!(this.#stopping && (result === ECANCELED || result === EINTR))) {
       this.#end(
         kind.error === null ? systemError(result, kind.syscall, this.op.detail) : kind.error(result, this.op),
@@ -154,22 +161,27 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
 
   #deliver(result: number, slot: number, cqeFlags: number): void {
     const { op } = this;
-    if (this.#over) {
+    const { decode, drop } = op.kind;
+    if (this.#over && drop === null) {
       // Decoding gives the buffer back, which nobody will read.
-      if ((op.flags & IOSQE_BUFFER_SELECT) !== 0) op.kind.decode?.(result, op, slot, cqeFlags);
-      else discardResult(op, result);
+      if ((op.flags & IOSQE_BUFFER_SELECT) !== 0) decode?.(result, op, slot, cqeFlags);
+      else if (result >= 0) discardResult(op, result);
       return;
     }
     let value: T;
     try {
-      const { decode } = op.kind;
-      value = decode === null ? (result as T) : decode(result, op, slot, cqeFlags);
+      value = decode === null ? (Math.max(result, 0) as T) : decode(result, op, slot, cqeFlags);
     } catch (error) {
       this.#end(error as Error);
       return;
     }
+    if (value === NO_RESULT) return;
     if (value === END_OF_STREAM) {
       this.#end(null);
+      return;
+    }
+    if (this.#over) {
+      drop?.(value);
       return;
     }
     const waiter = this.#waiters.shift();
@@ -220,11 +232,12 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
     return new Promise((stopped) => this.#stopped.push(stopped));
   }
 
-  /** Results that are descriptors are closed when nobody takes them. */
+  /** Results that are descriptors are closed when nobody takes them, leases given back. */
   #drop(): void {
     const { kind } = this.op;
     for (const value of this.#results.splice(0)) {
-      if (kind.resultIsFd && typeof value === 'number') reactor().discard(value);
+      if (kind.drop !== null) kind.drop(value);
+      else if (kind.resultIsFd && typeof value === 'number') reactor().discard(value);
       else if (kind.resultIsDirect) void (value as AsyncDisposable)[Symbol.asyncDispose]();
     }
   }

@@ -106,18 +106,18 @@ describe('metrics() counts what is short', () => {
   it('receives that found no provided buffer', async () => {
     const { stdout, stderr } = await runProgram(`
       import { metrics, Op, opKind, submit } from '@ouro/runtime';
-      import { BufferRing, reactor } from '@ouro/runtime/driver';
+      import { BufferRing } from '@ouro/runtime/driver';
       import { TcpListener, TcpStream } from '@ouro/net';
       const listener = await TcpListener.bind({ host: '127.0.0.1' });
       const accepting = listener.accept();
       const client = await TcpStream.connect({ host: '127.0.0.1', port: listener.address.port });
       const server = await accepting;
       await client.writeAll(Buffer.alloc(10));
-      const ring = new BufferRing(reactor(), 7, 1, 4, false);
+      const ring = new BufferRing({ entries: 1, size: 4, incremental: false });
       const receive = () => {
         const op = new Op(opKind('recv'), ${IORING_OP_RECV}).on(server);
         op.flags |= ${IOSQE_BUFFER_SELECT};
-        op.buf = 7;
+        op.buf = ring.group;
         return submit(op);
       };
       console.log(await receive(), metrics().starved);

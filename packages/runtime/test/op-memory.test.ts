@@ -1,7 +1,7 @@
 import { openSync, writeSync } from 'node:fs';
 import { IORING_CQE_BUFFER_SHIFT, IORING_OP_READ, IOSQE_BUFFER_SELECT } from '@ouro/native/abi';
 import { AbortError, Op, opKind, stream, submit } from '@ouro/runtime';
-import { BufferRing, reactor } from '@ouro/runtime/driver';
+import { BufferRing } from '@ouro/runtime/driver';
 import {
   MADV_COLD,
   MADV_HUGEPAGE,
@@ -103,7 +103,7 @@ describe('provideBuffers and removeBuffers', () => {
       errno: -2,
       syscall: 'remove_buffers',
     });
-    const ring = new BufferRing(reactor(), 52, 2, 100);
+    const ring = new BufferRing({ entries: 2, size: 100 });
     await expect(submit(provideBuffers(ring.group, Buffer.alloc(100), 100, 1))).rejects.toMatchObject({
       code: 'EINVAL',
       syscall: 'provide_buffers',
@@ -128,7 +128,7 @@ describe('provideBuffers and removeBuffers', () => {
 });
 
 describe('readMultishot', () => {
-  const ring = new BufferRing(reactor(), 53, 2, 4096, false);
+  const ring = new BufferRing({ entries: 2, size: 4096, incremental: false });
 
   it('brings what comes through a pipe, until that ends', async () => {
     using pipe = namedPipe();

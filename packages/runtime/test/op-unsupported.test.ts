@@ -6,7 +6,7 @@ describe('on a kernel that lacks them', () => {
     const { stdout, stderr } = await runProgram(
       `
         import { files, stream, submit } from '@ouro/runtime';
-        import { BufferRing, reactor } from '@ouro/runtime/driver';
+        import { BufferRing } from '@ouro/runtime/driver';
         import * as ops from '@ouro/runtime/ops';
         const words = new Int32Array(new SharedArrayBuffer(4));
         const place = files().allocate();
@@ -20,7 +20,7 @@ describe('on a kernel that lacks them', () => {
           ops.epollWait(0),
         ]) await submit(op).catch(told);
         try {
-          stream(ops.readMultishot(0, new BufferRing(reactor(), 9, 2, 100)));
+          stream(ops.readMultishot(0, new BufferRing({ entries: 2, size: 100 })));
         } catch (error) {
           told(error);
         }
