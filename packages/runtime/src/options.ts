@@ -64,7 +64,8 @@ export interface RunOptions {
    * A thread of the kernel takes the submissions (`IORING_SETUP_SQPOLL`; without privileges since 5.11), so that a
    * busy ring makes no system calls at all. That thread uses a CPU of its own until it has been idle for a while,
    * and runs with the credentials that the process had when the ring was made. What a close lets go of, a port for
-   * example, may be free only shortly after the close has ended: the thread does that when it comes to it. If the kernel refuses, there is an error and no ring. `OURO_SQPOLL`: 0, 1 or the idle time in ms
+   * example, may be free only shortly after the close has ended: the thread does that when it comes to it. If the kernel refuses, there is an error and no ring. `OURO_SQPOLL`: 0, 1, or the idle time in ms, with
+   * `:cpu` behind it if wanted
    * @default false
    */
   readonly sqpoll?: boolean | SqpollOptions | undefined;
@@ -312,10 +313,16 @@ function powerOfTwoIn(lowest: number, highest: number): Parse<number> {
 
 function parseSqpoll(text: string): boolean | SqpollOptions | Refusal {
   if (text === '0' || text === '1') return text === '1';
-  const idle = integer(text);
-  return idle >= 1 && idle <= MOST_SQ_IDLE_MS
-    ? { idle }
-    : new Refusal(`0, 1 or milliseconds up to ${MOST_SQ_IDLE_MS}`);
+  const [first = '', second, ...more] = text.split(':');
+  const idle = integer(first);
+  const cpu = second === undefined ? undefined : integer(second);
+  return idle >= 1 &&
+    idle <= MOST_SQ_IDLE_MS &&
+    more.length === 0 &&
+    (cpu ?? 0) >= 0 &&
+    (cpu ?? 0) <= MOST_CPU
+    ? { idle, cpu }
+    : new Refusal(`0, 1, or milliseconds up to ${MOST_SQ_IDLE_MS} with or without :CPU`);
 }
 
 function parseIopoll(text: string): boolean | 'hybrid' | Refusal {
