@@ -14,7 +14,9 @@ const { values, positionals } = parse({
   allowPositionals: true,
 });
 if (values.help) {
-  console.log('usage: read-many [--bytes N] [DIRECTORY]\n\nReads the first N bytes (4096) of each file in it.');
+  console.log(
+    'usage: read-many [--bytes N] [DIRECTORY]\n\nReads the first N bytes (4096) of each file in it.',
+  );
   process.exit();
 }
 const size = numberFrom('bytes', values.bytes, 1, 1_048_576);

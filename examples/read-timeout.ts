@@ -10,7 +10,9 @@ const { values } = parse({
   options: { ms: { type: 'string', default: '2000' }, help: { type: 'boolean', short: 'h' } },
 });
 if (values.help) {
-  console.log('usage: read-timeout [--ms N]\n\nReads standard input until it ends, or is silent for N ms (2000).');
+  console.log(
+    'usage: read-timeout [--ms N]\n\nReads standard input until it ends, or is silent for N ms (2000).',
+  );
   process.exit();
 }
 const timeout = numberFrom('ms', values.ms, 0, 86_400_000, false);

@@ -233,6 +233,17 @@ export const IORING_LINK_TIMEOUT_UPDATE = 0x10; // 5.15
 export const IORING_TIMEOUT_ETIME_SUCCESS = 0x20; // 5.16
 export const IORING_TIMEOUT_MULTISHOT = 0x40; // 6.4
 
+// sqe.install_fd_flags
+export const IORING_FIXED_FD_NO_CLOEXEC = 0x1;
+
+// sqe.fd of FUTEX_WAIT and FUTEX_WAKE, flags of struct futex_waitv; without FUTEX2_PRIVATE the futex is shared
+export const FUTEX2_SIZE_U32 = 0x2;
+/** Futexes one FUTEX_WAITV can wait for. */
+export const FUTEX_WAITV_MAX = 128;
+
+// sqe.addr of FILES_UPDATE: in the place of a descriptor
+export const IORING_REGISTER_FILES_SKIP = -2; // 5.14
+
 // sqe.len of POLL_ADD and POLL_REMOVE
 export const IORING_POLL_ADD_MULTI = 0x1; // 5.13
 export const IORING_POLL_UPDATE_EVENTS = 0x2;
@@ -297,6 +308,8 @@ export const IORING_SETUP_SQ_AFF = 0x4;
 export const IORING_SETUP_HYBRID_IOPOLL = 0x2_0000;
 
 // io_uring_params.features
+/** 6.3: stands for `IORING_MSG_RING_FLAGS_PASS`, which cannot be probed by itself. */
+export const IORING_FEAT_REG_REG_RING = 0x2000;
 export const IORING_FEAT_RECVSEND_BUNDLE = 0x4000; // 6.10
 /** 6.12 */
 export const IORING_FEAT_MIN_TIMEOUT = 0x8000;
@@ -304,12 +317,135 @@ export const IORING_FEAT_MIN_TIMEOUT = 0x8000;
 // io_uring_probe_op.flags
 export const IO_URING_OP_SUPPORTED = 0x1;
 
-// openat(2), statx(2)
+// openat(2), statx(2), unlinkat(2), linkat(2)
 export const AT_FDCWD = -100;
+export const AT_SYMLINK_NOFOLLOW = 0x100;
+export const AT_REMOVEDIR = 0x200;
+export const AT_SYMLINK_FOLLOW = 0x400;
+export const AT_NO_AUTOMOUNT = 0x800;
 export const AT_EMPTY_PATH = 0x1000;
+export const AT_STATX_FORCE_SYNC = 0x2000;
+export const AT_STATX_DONT_SYNC = 0x4000;
 export const O_CLOEXEC = 0o2000000;
+export const O_TMPFILE = 0o20200000;
+export const STATX_TYPE = 0x0001;
+export const STATX_MODE = 0x0002;
+export const STATX_NLINK = 0x0004;
+export const STATX_UID = 0x0008;
+export const STATX_GID = 0x0010;
+export const STATX_ATIME = 0x0020;
+export const STATX_MTIME = 0x0040;
+export const STATX_CTIME = 0x0080;
+export const STATX_INO = 0x0100;
+export const STATX_SIZE = 0x0200;
+export const STATX_BLOCKS = 0x0400;
 export const STATX_BASIC_STATS = 0x07ff;
 export const STATX_BTIME = 0x0800;
+
+// openat2(2): open_how.resolve
+export const RESOLVE_NO_XDEV = 0x01;
+export const RESOLVE_NO_MAGICLINKS = 0x02;
+export const RESOLVE_NO_SYMLINKS = 0x04;
+export const RESOLVE_BENEATH = 0x08;
+export const RESOLVE_IN_ROOT = 0x10;
+export const RESOLVE_CACHED = 0x20; // 5.12
+
+// renameat2(2)
+export const RENAME_NOREPLACE = 0x1;
+export const RENAME_EXCHANGE = 0x2;
+export const RENAME_WHITEOUT = 0x4;
+
+// preadv2(2), pwritev2(2): sqe.rw_flags
+export const RWF_HIPRI = 0x01;
+export const RWF_DSYNC = 0x02;
+export const RWF_SYNC = 0x04;
+export const RWF_NOWAIT = 0x08;
+export const RWF_APPEND = 0x10;
+export const RWF_NOAPPEND = 0x20; // 6.9
+export const RWF_ATOMIC = 0x40; // 6.11
+export const RWF_DONTCACHE = 0x80; // 6.14
+/** The most buffers that one vectored op takes. */
+export const UIO_MAXIOV = 1024;
+
+// fallocate(2)
+export const FALLOC_FL_KEEP_SIZE = 0x01;
+export const FALLOC_FL_PUNCH_HOLE = 0x02;
+export const FALLOC_FL_COLLAPSE_RANGE = 0x08;
+export const FALLOC_FL_ZERO_RANGE = 0x10;
+export const FALLOC_FL_INSERT_RANGE = 0x20;
+export const FALLOC_FL_UNSHARE_RANGE = 0x40;
+
+// posix_fadvise(2)
+export const POSIX_FADV_NORMAL = 0;
+export const POSIX_FADV_RANDOM = 1;
+export const POSIX_FADV_SEQUENTIAL = 2;
+export const POSIX_FADV_WILLNEED = 3;
+export const POSIX_FADV_DONTNEED = 4;
+export const POSIX_FADV_NOREUSE = 5;
+
+// sync_file_range(2)
+export const SYNC_FILE_RANGE_WAIT_BEFORE = 0x1;
+export const SYNC_FILE_RANGE_WRITE = 0x2;
+export const SYNC_FILE_RANGE_WAIT_AFTER = 0x4;
+
+// setxattr(2)
+export const XATTR_CREATE = 0x1;
+export const XATTR_REPLACE = 0x2;
+/** The most bytes that the value of an extended attribute has. */
+export const XATTR_SIZE_MAX = 65_536;
+
+// splice(2), tee(2)
+export const SPLICE_F_MOVE = 0x1;
+export const SPLICE_F_NONBLOCK = 0x2;
+export const SPLICE_F_MORE = 0x4;
+/** io_uring's own: `splice_fd_in` is a direct descriptor. */
+export const SPLICE_F_FD_IN_FIXED = 0x8000_0000;
+
+// poll(2), epoll_ctl(2)
+export const POLLIN = 0x1;
+export const POLLPRI = 0x2;
+export const POLLOUT = 0x4;
+export const POLLERR = 0x8;
+export const POLLHUP = 0x10;
+export const POLLRDHUP = 0x2000;
+export const EPOLLEXCLUSIVE = 0x1000_0000;
+export const EPOLLONESHOT = 0x4000_0000;
+export const EPOLLET = 0x8000_0000;
+export const EPOLL_CTL_ADD = 1;
+export const EPOLL_CTL_DEL = 2;
+export const EPOLL_CTL_MOD = 3;
+
+// waitid(2)
+export const P_ALL = 0;
+export const P_PID = 1;
+export const P_PGID = 2;
+export const P_PIDFD = 3;
+export const WNOHANG = 0x1;
+export const WSTOPPED = 0x2;
+export const WEXITED = 0x4;
+export const WCONTINUED = 0x8;
+export const WNOWAIT = 0x100_0000;
+export const CLD_EXITED = 1;
+export const CLD_KILLED = 2;
+export const CLD_DUMPED = 3;
+export const CLD_TRAPPED = 4;
+export const CLD_STOPPED = 5;
+export const CLD_CONTINUED = 6;
+
+// madvise(2): what changes no contents
+export const MADV_NORMAL = 0;
+export const MADV_RANDOM = 1;
+export const MADV_SEQUENTIAL = 2;
+export const MADV_WILLNEED = 3;
+export const MADV_HUGEPAGE = 14;
+export const MADV_NOHUGEPAGE = 15;
+export const MADV_COLD = 20; // 5.4
+export const MADV_PAGEOUT = 21; // 5.4
+export const MADV_POPULATE_READ = 22; // 5.14
+export const MADV_POPULATE_WRITE = 23; // 5.14
+
+// getauxval(3)
+export const AT_PAGESZ = 6;
 
 // socket(2) and friends
 export const AF_UNIX = 1;
@@ -341,6 +477,7 @@ export const EINTR = -4;
 export const EIO = -5;
 export const ENXIO = -6;
 export const EBADF = -9;
+export const ECHILD = -10;
 export const EAGAIN = -11;
 export const ENOMEM = -12;
 export const EINVAL = -22;
@@ -349,6 +486,7 @@ export const EMFILE = -24;
 export const EPIPE = -32;
 export const ETIME = -62;
 export const EPROTO = -71;
+export const EBADFD = -77;
 export const EOPNOTSUPP = -95;
 export const EADDRINUSE = -98;
 export const EADDRNOTAVAIL = -99;

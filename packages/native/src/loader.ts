@@ -12,6 +12,7 @@ export interface Addon {
   arm(): void;
   register(opcode: number, address: number, count: number): number;
   allocate(bytes: number): ArrayBuffer | number;
+  allocateForFds(bytes: number): ArrayBuffer | number;
   addressOf(view: Uint8Array): number;
   hold(view: Uint8Array): object | undefined;
   own(fd: number): void;
@@ -60,6 +61,8 @@ export interface RingOptions {
 
 /** The ring that the kernel gave, with the memory it shares. */
 export interface RingDescription {
+  /** Its descriptor: what other rings of the process send messages to. */
+  readonly fd: number;
   readonly shared: ArrayBuffer;
   readonly sqes: ArrayBuffer;
   readonly fds: ArrayBuffer;

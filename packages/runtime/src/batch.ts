@@ -44,7 +44,7 @@ class Batch extends Group<unknown[]> {
     for (const member of members) member.attach();
     for (const member of members) {
       const { op } = member;
-      if (op.descriptor !== null && op.descriptor.fd < 0) {
+      if (op.refersToClosed) {
         this.#refuse(member, closedError(op.kind.syscall));
       } else if (!r.supports(op.opcode)) {
         const elsewhere = op.elsewhere();

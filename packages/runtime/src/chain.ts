@@ -198,9 +198,9 @@ function startChain(links: readonly Link<unknown>[], options: OpOptions | undefi
   if (refused !== undefined) return rejected(refused);
   if (links.length === 0) return resolved([]);
   for (const { op } of links) {
-    const { opcode, kind, descriptor } = op;
+    const { opcode, kind } = op;
     if (!reactor().supports(opcode)) return rejected(unsupportedError(opcode, kind.syscall));
-    if (descriptor !== null && descriptor.fd < 0) return rejected(closedError(kind.syscall));
+    if (op.refersToClosed) return rejected(closedError(kind.syscall));
   }
   return bound(new Chain(links).start(), options);
 }

@@ -41,6 +41,7 @@ export {
   type ScratchChunk,
   scratchOffset,
   TIMEOUT_AT,
+  WIDE_OPERANDS,
 } from './slots.ts';
 export { END_OF_STREAM, Stream, type StreamOptions, stream } from './stream.ts';
 export { submit } from './submit.ts';

@@ -53,6 +53,7 @@ export class Member implements Completion, Attached {
   attach(): void {
     this.op.opens?.beginOpening();
     this.op.descriptor?.attach(this);
+    this.op.also?.attach(this);
   }
 
   complete(result: number, cqeFlags: number): void {
@@ -76,6 +77,7 @@ export class Member implements Completion, Attached {
   detach(): void {
     this.op.opens?.endOpening();
     this.op.descriptor?.detach(this);
+    this.op.also?.detach(this);
   }
 
   /** Asks the kernel to give it up, once. False if it cannot be or has been asked to. */

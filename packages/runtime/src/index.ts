@@ -12,6 +12,7 @@ export type { OpMetrics } from './counts.ts';
 export { DirectDescriptor, FileRegistry, files, type Into } from './direct.ts';
 export { AbortError, type SystemError, type TimeoutError } from './errors.ts';
 export { Future } from './future.ts';
+export { Inbox, type InboxAddress, type InboxOptions } from './inbox.ts';
 export { Interval, type IntervalOptions, interval } from './interval.ts';
 export { latencies, measureLatency } from './latency.ts';
 export type { Machine } from './machine.ts';

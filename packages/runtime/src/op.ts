@@ -19,6 +19,8 @@ export interface OpKind<T> {
   readonly decode: ((result: number, op: Op<unknown>, slot: number, cqeFlags: number) => T) | null;
   /** Makes the error for a result below zero; null for `systemError`. */
   readonly error: ((errno: number, op: Op<unknown>) => Error) | null;
+  /** Undoes a success that nobody takes, where that is more than closing one descriptor; null where nothing is to be undone. */
+  readonly discard: ((op: Op<unknown>) => void) | null;
   /** Given up when the handle is closed: what only brings data. What was to be written is finished first. */
   readonly endsWithHandle: boolean;
 }
@@ -32,10 +34,21 @@ export function opKind<T>(
     passes = 0,
     decode = null,
     error = null,
+    discard = null,
     endsWithHandle = false,
   }: Partial<Omit<OpKind<T>, 'syscall'>> = {},
 ): OpKind<T> {
-  return { syscall, resultIsFd, resultIsDirect, passes, decode, error, endsWithHandle };
+  return {
+    syscall,
+    resultIsFd,
+    resultIsDirect,
+    passes,
+    decode,
+    error,
+
+    discard,
+    endsWithHandle,
+  };
 }
 
 /** For kinds whose success says nothing. */
@@ -60,9 +73,10 @@ interface Rare {
   detail: ErrorDetail | null;
   opens: Opens | null;
   closes: Opens | null;
+  also: Descriptor | null;
 }
 
-const NONE: Rare = { file: 0, addr3: 0, detail: null, opens: null, closes: null };
+const NONE: Rare = { file: 0, addr3: 0, detail: null, opens: null, closes: null, also: null };
 
 /**
  * One SQE to be (`struct io_uring_sqe`), with what its result means. Nothing happens before it is handed to `submit`,
@@ -164,6 +178,23 @@ export class Op<T> {
 
   set closes(value: Opens | null) {
     this.#own().closes = value;
+  }
+
+  /** Another handle that it refers to (what a splice takes from, the directory of a new name): it is that one's as well. */
+  get also(): Descriptor | null {
+    return this.rare.also;
+  }
+
+  set also(value: Descriptor | null) {
+    this.#own().also = value;
+  }
+
+  /** Whether a handle that it refers to has been closed. */
+  get refersToClosed(): boolean {
+    const { descriptor } = this;
+    if (descriptor !== null && descriptor.fd < 0) return true;
+    const { also } = this.rare;
+    return also !== null && also.fd < 0;
   }
 
   #own(): Rare {

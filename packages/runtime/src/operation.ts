@@ -50,6 +50,7 @@ export function discardResult(op: Op<unknown>, result: number): boolean {
   const { kind } = op;
   if (kind.resultIsFd) reactor().discard(result);
   else if (kind.resultIsDirect) reactor().discardDirect(op.opens?.fd ?? result);
+  else if (kind.discard !== null) kind.discard(op);
   else return false;
   return true;
 }
@@ -249,6 +250,7 @@ export class Operation<T> extends Future<T> implements Completion {
         if (deadline !== 0 && performance.now() >= deadline) shown = ETIMEDOUT;
       } else if (reason instanceof Expired) shown = ETIMEDOUT;
       else if (reason !== HANDLE_CLOSED) return cancellation(reason, bytesTransferred);
+      else shown = ECANCELED; // also where a kernel thread was interrupted
     }
     const { op } = this;
     const { kind } = op;
@@ -264,7 +266,9 @@ export class Operation<T> extends Future<T> implements Completion {
 
   #leave(): void {
     this.slot = -1;
-    this.op.rare.opens?.endOpening();
+    const { opens, also } = this.op.rare;
+    opens?.endOpening();
+    also?.detach(this);
     this.#descriptor?.delete(this);
     if (this.#rare === null) return;
     for (const each of this.#rare.above.splice(0)) each.delete(this);
@@ -300,6 +304,11 @@ export class Operation<T> extends Future<T> implements Completion {
     return this.#rare?.cancelled ?? false;
   }
 
+  /** @internal The other handle that it refers to is being closed. */
+  close(): void {
+    if (this.op.kind.endsWithHandle) this.cancel(HANDLE_CLOSED);
+  }
+
   override cancel(reason?: unknown): void {
     if (this.slot < 0 || this.cancelled) return;
     const rare = this.#own();
@@ -322,13 +331,13 @@ export function begin<O extends Operation<unknown>>(operation: O, options?: OpOp
   const { descriptor, rare } = operation.op;
   rare.opens?.beginOpening();
   if (refused !== undefined) operation.abandon(refused);
-  else if (descriptor !== null && descriptor.fd < 0)
-    operation.abandon(closedError(operation.op.kind.syscall));
+  else if (operation.op.refersToClosed) operation.abandon(closedError(operation.op.kind.syscall));
   else {
     if (descriptor !== null) {
       operation.in(descriptor);
       if (!descriptor.refed) operation.refed = false;
     }
+    rare.also?.attach(operation);
     try {
       if (!reactor().supports(operation.op.opcode)) operation.startElsewhere();
       else if (options === undefined) operation.start();

@@ -28,7 +28,14 @@ import { OpCounts } from './counts.ts';
 import { systemError } from './errors.ts';
 import { type Observer, Observers } from './observer.ts';
 import { type RingConfig, type RunOptions, ringConfig } from './options.ts';
-import { type Completion, type ScratchChunk, Slots, scratchOffset, TIMEOUT_AT } from './slots.ts';
+import {
+  type Completion,
+  type ScratchChunk,
+  Slots,
+  scratchOffset,
+  TIMEOUT_AT,
+  WIDE_OPERANDS,
+} from './slots.ts';
 import { placeTimespec } from './timespec.ts';
 import { Tracer } from './tracer.ts';
 
@@ -50,7 +57,7 @@ export class Reactor {
   readonly ring: RingDescription;
   readonly config: RingConfig;
   readonly slots: Slots;
-  /** CQEs whose slot had moved on. Always 0: a slot lives until its last CQE. */
+  /** CQEs whose slot had moved on: messages to an `Inbox` that was closed. Else 0: a slot lives until its last CQE. */
   stale = 0;
   readonly counts: OpCounts = new OpCounts();
   readonly words: Uint32Array;
@@ -121,9 +128,9 @@ export class Reactor {
    * Second half of an op: writes its SQE (`struct io_uring_sqe`, 64 bytes). From here on the kernel may use all
    * that it refers to until the last CQE.
    *
-   * @param head opcode, `IOSQE_*` flags << 8, ioprio << 16
+   * @param head opcode, `IOSQE_*` flags and `WIDE_OPERANDS` << 8, ioprio << 16
    * @param offset `off`/`addr2`; -1 is the all-ones of "current position"
-   * @param address `addr`
+   * @param address `addr`, -1 is all ones too
    * @param length `len`
    * @param opFlags `rw_flags` and its siblings
    * @param buffer `buf_index`/`buf_group`, personality << 16
@@ -152,7 +159,8 @@ export class Reactor {
     sqes[at + 2] = offset;
     sqes[at + 3] = Math.floor(offset / TWO_32);
     sqes[at + 4] = address;
-    sqes[at + 5] = address / TWO_32;
+    // Rounded down, not towards zero: the `splice_off_in` of a pipe is all ones too.
+    sqes[at + 5] = Math.floor(address / TWO_32);
     sqes[at + 6] = length;
     sqes[at + 7] = opFlags;
     sqes[at + 8] = slot;
@@ -166,6 +174,7 @@ export class Reactor {
     sqes[at + 15] = 0;
     slots.opcodes[slot] = head;
     this.counts.submitted[head & 0xff]++;
+    if ((head & (WIDE_OPERANDS << 8)) !== 0) this.#widen(at, head, slot);
     const completion = slots.completions[slot];
     if (this.#observer !== null && completion !== null) this.#observer.queued(slot, head, fd, completion);
     if (completion?.refed === true) {
@@ -180,6 +189,14 @@ export class Reactor {
     }
     words[SQ_TAIL] = tail + 1;
     if (words[ARMED] === 0 && words[REFS] !== 0) this.addon.arm();
+  }
+
+  #widen(at: number, head: number, slot: number): void {
+    const { words } = this.slots.scratch(slot);
+    const from = scratchOffset(slot) >> 2;
+    const sqes = this.#sqes;
+    sqes[at] = head & ~(WIDE_OPERANDS << 8);
+    for (let word = 0; word < 4; word++) sqes[at + 2 + word] = words[from + word];
   }
 
   /**
@@ -235,6 +252,24 @@ export class Reactor {
     this.#sqes[at + 4] = slot;
     this.#sqes[at + 5] = generation;
     this.words[SQ_TAIL]++;
+  }
+
+  /**
+   * Takes over two descriptors that the kernel has written to memory of `Addon.allocateForFds`: they are the thread's from
+   * here on, to be closed by an op or at teardown, and no longer the memory's.
+   */
+  adoptPair(written: Int32Array, at: number): void {
+    const { words } = this;
+    const fds = this.#fds;
+    // No call between these stores: a worker that is terminated here must own each descriptor exactly once.
+    const first = written[at];
+    const second = written[at + 1];
+    fds[first] = 1;
+    fds[second] = 1;
+    if (words[FD_HIGH] <= first) words[FD_HIGH] = first + 1;
+    if (words[FD_HIGH] <= second) words[FD_HIGH] = second + 1;
+    written[at] = 0;
+    written[at + 1] = 0;
   }
 
   /** Closes a descriptor after every SQE that is already queued, without anybody waiting for it. */

@@ -19,6 +19,11 @@ export interface Completion {
 export const SCRATCH_SIZE = 512;
 /** Where in the scratch the timespec of a linked timeout lies. What lies before is the op's. */
 export const TIMEOUT_AT = 496;
+/**
+ * Beside the `IOSQE_*` bits of an op: its `off` and `addr` are whole 64-bit words (`user_data` of another op), which a
+ * number cannot hold, and lie in the first 16 bytes of the slot's scratch, `off` first.
+ */
+export const WIDE_OPERANDS = 0x80;
 const CHUNK_BITS = 10;
 const CHUNK = 1 << CHUNK_BITS;
 
@@ -48,6 +53,9 @@ export class Slots {
   // A stack: the slot given back last is taken first, with its scratch still in the cache.
   #free: Int32Array = new Int32Array(0);
   #freeCount = 0;
+  // Not the same in all threads: a message to the ring of a thread that has ended, whose descriptor number is another
+  // ring's by now, must not name an op of that one.
+  readonly #firstGeneration: number = Math.floor(Math.random() * 0x4000_0000);
 
   constructor(addon: Addon) {
     this.#addon = addon;
@@ -89,7 +97,7 @@ export class Slots {
     this.#scratch.push({ address: this.#addon.addressOf(bytes), bytes, words: new Uint32Array(memory) });
     const before = this.completions.length;
     const after = before + CHUNK;
-    const generations = new Int32Array(after);
+    const generations = new Int32Array(after).fill(this.#firstGeneration);
     generations.set(this.generations);
     const refed = new Uint8Array(after);
     refed.set(this.refed);

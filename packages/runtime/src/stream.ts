@@ -1,4 +1,4 @@
-import { ECANCELED, EINTR, IORING_CQE_F_MORE } from '@ouro/native/abi';
+import { ECANCELED, EINTR, IORING_CQE_F_MORE, IOSQE_BUFFER_SELECT } from '@ouro/native/abi';
 import { type Cancellable, followersOf, type Members } from './cancel.ts';
 import { cancellation, closedError, invalidType, systemError, unsupportedError } from './errors.ts';
 import { awaitFast, Deferred, type Future, rejected, resolved } from './future.ts';
@@ -23,7 +23,7 @@ export interface StreamOptions extends Pick<OpOptions, 'signal' | 'scope'> {
 export const END_OF_STREAM: never = Symbol('end of stream') as never;
 
 /** Somebody who waits for a result. */
-class Waiter<T> extends Deferred<IteratorResult<T, undefined>> {
+export class Waiter<T> extends Deferred<IteratorResult<T, undefined>> {
   readonly #forget: (waiter: Waiter<T>) => boolean;
 
   constructor(forget: (waiter: Waiter<T>) => boolean) {
@@ -71,6 +71,11 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
 
   get name(): string {
     return this.op.kind.syscall;
+  }
+
+  /** Where in the table of ops in flight; -1 while the op is not. */
+  get slot(): number {
+    return this.#slot;
   }
 
   /** Results that wait to be taken. */
@@ -150,7 +155,9 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
   #deliver(result: number, slot: number, cqeFlags: number): void {
     const { op } = this;
     if (this.#over) {
-      discardResult(op, result);
+      // Decoding gives the buffer back, which nobody will read.
+      if ((op.flags & IOSQE_BUFFER_SELECT) !== 0) op.kind.decode?.(result, op, slot, cqeFlags);
+      else discardResult(op, result);
       return;
     }
     let value: T;

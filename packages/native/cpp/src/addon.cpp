@@ -83,6 +83,7 @@ Napi::Value Open(const Napi::CallbackInfo& info) {
   if (env.IsExceptionPending()) return env.Undefined();
   result.Set("sqes", external(env, ring.sqes().data(), ring.sqes().size()));
   result.Set("fds", external(env, environment->fd_table().data(), environment->fd_table().size()));
+  result.Set("fd", ring.fd());
   result.Set("sqEntries", ring.params().sq_entries);
   result.Set("cqEntries", ring.params().cq_entries);
   result.Set("setupFlags", ring.params().flags);
@@ -131,6 +132,16 @@ Napi::Value Allocate(const Napi::CallbackInfo& info) {
   Environment* environment = counted(info);
   if (environment == nullptr) return no_ring(info);
   uint8_t* data = environment->allocate(size);
+  if (data == nullptr) return Napi::Number::New(info.Env(), -ENOMEM);
+  return external(info.Env(), data, size);
+}
+
+// allocateForFds(bytes): the same, for descriptors that the kernel writes there; at teardown those not 0 are closed
+Napi::Value AllocateForFds(const Napi::CallbackInfo& info) {
+  const auto size = static_cast<size_t>(info[0].As<Napi::Number>().Int64Value());
+  Environment* environment = counted(info);
+  if (environment == nullptr) return no_ring(info);
+  uint8_t* data = environment->allocate_for_fds(size);
   if (data == nullptr) return Napi::Number::New(info.Env(), -ENOMEM);
   return external(info.Env(), data, size);
 }
@@ -190,6 +201,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("arm", Napi::Function::New<Arm>(env, "arm"));
   exports.Set("register", Napi::Function::New<Register>(env, "register"));
   exports.Set("allocate", Napi::Function::New<Allocate>(env, "allocate"));
+  exports.Set("allocateForFds", Napi::Function::New<AllocateForFds>(env, "allocateForFds"));
   exports.Set("layout", Layout(env));
   exports.Set("own", Napi::Function::New<Own>(env, "own"));
   export_file_calls(env, exports);
