@@ -73,7 +73,12 @@ export class Interval implements AsyncIterableIterator<number, undefined>, Cance
     if (!more) this.#slot = -1;
     if (result === ETIME || result >= 0) this.#ticked();
     else if (result !== ECANCELED || !this.#over) this.#end(systemError(result, 'timeout'));
-    if (more) return;
+    if (more) {
+      // A timeout that fires just now is on no list of the kernel's until it is armed again: a cancellation that comes
+      // in between finds nothing (ENOENT), and the ticking goes on. So ask again.
+      if (this.#over) this.#giveUp();
+      return;
+    }
     if (this.#over) this.#stopped?.();
     else this.#arm(); // an old kernel, or one whose completion queue had overflown
   }
@@ -120,15 +125,17 @@ export class Interval implements AsyncIterableIterator<number, undefined>, Cance
     if (this.#over) return;
     this.#over = true;
     for (const each of this.#above.splice(0)) each.delete(this);
-    if (this.#slot >= 0) {
-      const r = reactor();
-      r.cancel(this.#slot, r.slots.generations[this.#slot]);
-    }
+    if (this.#slot >= 0) this.#giveUp();
     const waiter = this.#waiter;
     this.#waiter = null;
     if (error === null) waiter?.resolve({ done: true, value: undefined });
     else if (waiter === null) this.#error = error;
     else waiter.reject(error);
+  }
+
+  #giveUp(): void {
+    const r = reactor();
+    r.cancel(this.#slot, r.slots.generations[this.#slot]);
   }
 
   /** Ends the ticking: whoever waits gets an `AbortError`. */

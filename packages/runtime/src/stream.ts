@@ -1,4 +1,10 @@
-import { ECANCELED, EINTR, IORING_CQE_F_MORE, IOSQE_BUFFER_SELECT } from '@ouro/native/abi';
+import {
+  ECANCELED,
+  EINTR,
+  IORING_CQE_F_MORE,
+  IORING_OP_TIMEOUT,
+  IOSQE_BUFFER_SELECT,
+} from '@ouro/native/abi';
 import { type Cancellable, followersOf, type Members } from './cancel.ts';
 import { cancellation, closedError, invalidType, systemError, unsupportedError } from './errors.ts';
 import { awaitFast, Deferred, type Future, rejected, resolved } from './future.ts';
@@ -152,7 +158,9 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
       );
     }
     if (more) {
-      if (this.#results.length >= this.#highWater) this.#stop();
+      // A timeout that fires just when it is cancelled is not found by the kernel (ENOENT), and goes on: so ask again.
+      if (this.#stopping && this.op.opcode === IORING_OP_TIMEOUT) this.#giveUp();
+      else if (this.#results.length >= this.#highWater) this.#stop();
       return;
     }
     for (const then of this.#stopped.splice(0)) then();
@@ -204,6 +212,10 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
   #stop(): void {
     if (this.#stopping || this.#slot < 0) return;
     this.#stopping = true;
+    this.#giveUp();
+  }
+
+  #giveUp(): void {
     const r = reactor();
     r.cancel(this.#slot, r.slots.generations[this.#slot]);
   }

@@ -45,7 +45,7 @@ describe('capabilities()', () => {
 
   it('says why a setup flag is not in force', () => {
     const { setup } = capabilities().traits;
-    expect(setup.SQPOLL).toMatchObject({ missing: 'unasked', why: 'only with the option sqpoll' });
+    expect(setup.IOPOLL).toMatchObject({ missing: 'unasked', why: 'only with the option iopoll' });
     expect(setup.CQE32).toMatchObject({ supported: false, missing: 'unasked' });
   });
 
