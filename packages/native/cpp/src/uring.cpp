@@ -3,6 +3,7 @@
 #include <linux/time_types.h>
 #include <poll.h>
 #include <sched.h>
+#include <sys/socket.h>
 #include <time.h>
 
 #include <algorithm>
@@ -71,6 +72,7 @@ void discard(const Completion& completion) {
 constexpr uint32_t kSmallestRing = 8;
 constexpr int64_t kTeardownPatienceNs = 100'000'000;
 constexpr int kClosePatience = 50;  // times that without one close: a hung server is not waited for for ever
+constexpr int kSendPatience = 10;   // times that nothing ended before sends are taken for stuck
 constexpr int kMostFailures = 500;
 constexpr int kPausesPerLook = 16;  // about a microsecond: looking at the clock costs more than at the queue
 constexpr int kLooksBeforeYield = 8;
@@ -462,6 +464,20 @@ bool Uring::drain_polled() {
   return entered;
 }
 
+// Closes the descriptors that are ours. `reset` is for connections only, and drops what they have not sent: a zero-copy
+// send holds its memory until the peer has taken the data, and a peer that does not read would keep us for ever.
+void Uring::close_owned(bool reset) {
+  const linger at_once{1, 0};
+  const uint32_t high = std::min<uint32_t>(control_->fd_high, static_cast<uint32_t>(fd_table_.size()));
+  for (uint32_t fd = 0; fd < high; ++fd) {
+    if (fd_table_[fd] == 0) continue;
+    const int number = static_cast<int>(fd);
+    if (reset && ::setsockopt(number, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)) != 0) continue;
+    fd_table_[fd] = 0;
+    ::close(number);
+  }
+}
+
 void Uring::shutdown() {
   spin_ = SpinBudget();
   min_wait_completions_ = 0;
@@ -477,7 +493,9 @@ void Uring::shutdown() {
     fruitless = control_->closing < before ? 0 : fruitless + 1;
   }
   int failures = 0;
+  int fruitless = 0;
   while ((in_flight_ > 0 || queued() > 0) && failures < kMostFailures) {
+    const uint32_t before = in_flight_;
     if (polled) {
       failures = drain_polled() ? 0 : failures + 1;
       continue;
@@ -490,15 +508,15 @@ void Uring::shutdown() {
     }
     // What cannot be cancelled (a disk read in progress) ends by itself; what slipped by is cancelled again.
     failures = drain(kTeardownPatienceNs) ? 0 : failures + 1;
-  }
-
-  const uint32_t high = std::min<uint32_t>(control_->fd_high, static_cast<uint32_t>(fd_table_.size()));
-  for (uint32_t fd = 0; fd < high; ++fd) {
-    if (fd_table_[fd] != 0) {
-      fd_table_[fd] = 0;
-      ::close(static_cast<int>(fd));
+    if (in_flight_ < before) {
+      fruitless = 0;
+      continue;
     }
+    // That was the answer to our own cancel only: wait for the others.
+    drain(kTeardownPatienceNs);
+    if (++fruitless == kSendPatience) close_owned(true);
   }
+  close_owned(false);
 
   if (enter_flags_ != 0) {
     io_uring_rsrc_update update{};

@@ -80,6 +80,7 @@ class Uring final : public Engine {
   // One step of the teardown: submits, waits, lets go of what came. False if the kernel refuses to be entered.
   bool drain(int64_t timeout_ns);
   bool drain_polled();
+  void close_owned(bool reset);
   io_uring_sqe* next_sqe();
 
   sys::Fd fd_;

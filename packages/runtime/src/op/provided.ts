@@ -91,6 +91,26 @@ const READ_MULTISHOT: OpKind<Buffer> = opKind<Buffer>('read', {
   },
 });
 
+class ReadMultishot extends Op<Buffer> {
+  readonly #ring: BufferRing;
+
+  constructor(ring: BufferRing) {
+    super(READ_MULTISHOT, IORING_OP_READ_MULTISHOT, -1);
+    this.flags = IOSQE_BUFFER_SELECT;
+    this.buf = ring.group;
+    this.hold = ring;
+    this.#ring = ring;
+  }
+
+  override place(slot: number): void {
+    this.#ring.usedBy(slot);
+  }
+
+  override ready(resume: () => void): boolean {
+    return this.#ring.ready(resume);
+  }
+}
+
 /**
  * Reads from a pipe, a terminal or the like whenever something is there (6.7), into buffers of `ring`, for `stream`: each
  * result is a Buffer of its own, and the ring has its buffer back. The stream ends with the end of the pipe.
@@ -103,10 +123,5 @@ const READ_MULTISHOT: OpKind<Buffer> = opKind<Buffer>('read', {
  */
 export function readMultishot(fd: Target, ring: BufferRing): Op<Buffer> {
   if (!(ring instanceof BufferRing)) throw invalidType('ring', 'an instance of BufferRing', ring);
-  const op = new Op(READ_MULTISHOT, IORING_OP_READ_MULTISHOT);
-  op.off = -1;
-  op.flags = IOSQE_BUFFER_SELECT;
-  op.buf = ring.group;
-  op.hold = ring;
-  return op.on(fd);
+  return new ReadMultishot(ring).on(fd);
 }
