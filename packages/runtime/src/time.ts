@@ -49,17 +49,23 @@ export function sleep(ms: number, options?: SleepOptions): Future<void> {
 export function bound<F extends Future<unknown>>(future: F, options: OpOptions | undefined): F {
   if (options === undefined) return future;
   const { signal, scope } = options;
+  const timeout = timeoutOf(options);
   const above: Members[] = [];
   if (signal !== undefined) above.push(followersOf(signal));
   if (scope !== undefined) above.push(scope);
-  for (const each of above) each.add(future);
-  const timeout = timeoutOf(options);
+  if (above.length > 0) {
+    future.whenSettled(() => {
+      for (const each of above) each.delete(future);
+    });
+  }
+  try {
+    for (const each of above) each.add(future);
+  } catch (error) {
+    // A signal's addEventListener throws, and what could not be cancelled has begun already.
+    future.cancel(error);
+    return future;
+  }
   if (timeout !== NO_TIMEOUT) expire(future, timeout);
-  if (above.length === 0) return future;
-  const leave = (): void => {
-    for (const each of above) each.delete(future);
-  };
-  future.then(leave, leave);
   return future;
 }
 
@@ -70,8 +76,7 @@ export function expire(future: Future<unknown>, ms: number): void {
     () => future.cancel(new Expired(ms)),
     () => {},
   );
-  const settled = (): void => timer.cancel();
-  future.then(settled, settled);
+  future.whenSettled(() => timer.cancel());
 }
 
 /** Runs `body` as one future. Steps that must not be cancelled (closing, say) are simply not handed to `step`. */
