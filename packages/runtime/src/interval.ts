@@ -47,7 +47,7 @@ export class Interval implements AsyncIterableIterator<number, undefined>, Cance
   #ticks = 0;
   #over = false;
   #error: Error | null = null;
-  #stopped: (() => void) | null = null;
+  readonly #stopped: (() => void)[] = [];
 
   /** @internal Use `interval`. */
   constructor(ms: number, { ref = true, signal, scope }: IntervalOptions) {
@@ -74,8 +74,16 @@ export class Interval implements AsyncIterableIterator<number, undefined>, Cance
     if (result === ETIME || result >= 0) this.#ticked();
     else if (result !== ECANCELED || !this.#over) this.#end(systemError(result, 'timeout'));
     if (more) return;
-    if (this.#over) this.#stopped?.();
-    else this.#arm(); // an old kernel, or one whose completion queue had overflown
+    if (this.#over) for (const then of this.#stopped.splice(0)) then();
+    else this.#armAgain(); // an old kernel, or one whose completion queue had overflown
+  }
+
+  #armAgain(): void {
+    try {
+      this.#arm();
+    } catch (error) {
+      this.#end(error as Error); // the kernel takes no more ops
+    }
   }
 
   #ticked(): void {
@@ -141,9 +149,7 @@ export class Interval implements AsyncIterableIterator<number, undefined>, Cance
     this.#end(null);
     this.#error = null;
     if (this.#slot >= 0) {
-      await new Promise<void>((stopped) => {
-        this.#stopped = stopped;
-      });
+      await new Promise<void>((stopped) => this.#stopped.push(stopped));
     }
     return { done: true, value: undefined };
   }
