@@ -1,10 +1,9 @@
-import { IORING_CQE_F_MORE, IORING_CQE_F_NOTIF, IORING_OP_CLOSE } from '@ouro/native/abi';
+import { ETIMEDOUT, IORING_CQE_F_MORE, IORING_CQE_F_NOTIF, IORING_OP_CLOSE } from '@ouro/native/abi';
 import type { Attached } from './descriptor.ts';
-import { systemError } from './errors.ts';
 import { Future } from './future.ts';
 import type { Op } from './op.ts';
 import { NO_TIMEOUT } from './op-options.ts';
-import { gaveUp, HANDLE_CLOSED } from './operation.ts';
+import { discardResult, errorOf, gaveUp, HANDLE_CLOSED } from './operation.ts';
 import { type Reactor, reactor } from './reactor.ts';
 import type { Completion } from './slots.ts';
 
@@ -17,11 +16,15 @@ export class Member implements Completion, Attached {
   readonly #index: number;
   refed = true;
   slot = -1;
+  /** Whether a timeout of its own has ended it. */
+  expired = false;
   /** The kernel's result; what the chain's failure left undone ends with ECANCELED. */
   result = 0;
   done = false;
   #cancelled = false;
   #early = 0;
+  /** Memory that the op's `place` has made: see `Operation.start`. */
+  hold: unknown = null;
 
   constructor(group: Group<unknown>, index: number, op: Op<unknown>, timeout: number) {
     this.#group = group;
@@ -38,11 +41,11 @@ export class Member implements Completion, Attached {
     return this.op.kind.syscall;
   }
 
-  /** Queues it, with more `IOSQE_*` bits, those of a link, than the op has itself. */
-  push(r: Reactor, link: number): void {
+  /** Queues it in a slot that it has taken, with more `IOSQE_*` bits, those of a link, than the op has itself. */
+  push(r: Reactor, slot: number, link: number): void {
     const { op } = this;
-    const slot = r.take(this);
     op.place(slot);
+    this.hold = op.hold;
     if (op.opcode === IORING_OP_CLOSE && op.file === 0) r.closes(slot);
     const head = op.head | (link << 8);
     r.push(slot, head, op.fd, op.off, op.addr, op.len, op.opFlags, op.buf, op.file, op.addr3);
@@ -51,13 +54,17 @@ export class Member implements Completion, Attached {
 
   /** Notes that it is about to be queued: its handle waits for it from here on. */
   attach(): void {
-    this.op.opens?.beginOpening();
-    this.op.descriptor?.attach(this);
+    const { descriptor, opens, closes } = this.op;
+    opens?.beginOpening(this);
+    closes?.beginEmptying();
+    descriptor?.attach(this);
+    if (descriptor?.refed === false) this.refed = false;
   }
 
   complete(result: number, cqeFlags: number): void {
     if ((cqeFlags & IORING_CQE_F_MORE) !== 0) {
-      this.#early = result;
+      // (Of a multishot op, which is for `stream`, what has been opened is nobody's.)
+      if (result < 0 || !discardResult(this.op, result)) this.#early = result;
       return;
     }
     this.finish((cqeFlags & IORING_CQE_F_NOTIF) === 0 ? result : this.#early, cqeFlags);
@@ -68,14 +75,17 @@ export class Member implements Completion, Attached {
     const { slot } = this;
     this.slot = -1;
     this.done = true;
+    this.hold = null;
     this.result = result === this.op.kind.passes ? 0 : result;
     this.#group.ended(this.#index, slot, cqeFlags);
     this.detach();
   }
 
   detach(): void {
-    this.op.opens?.endOpening();
-    this.op.descriptor?.detach(this);
+    const { descriptor, opens, closes } = this.op;
+    opens?.endOpening(this);
+    closes?.endEmptying();
+    descriptor?.detach(this);
   }
 
   /** Asks the kernel to give it up, once. False if it cannot be or has been asked to. */
@@ -105,10 +115,7 @@ export class Member implements Completion, Attached {
   /** Why it failed; null if it did not. */
   error(): Error | null {
     if (this.result >= 0) return null;
-    const { kind, detail } = this.op;
-    return kind.error === null
-      ? systemError(this.result, kind.syscall, detail)
-      : kind.error(this.result, this.op);
+    return errorOf(this.op, this.expired && gaveUp(this.result) ? ETIMEDOUT : this.result);
   }
 }
 
@@ -151,9 +158,21 @@ export abstract class Group<T> extends Future<T> {
         this.memberFailed(index, error);
       }
     } else if (result < 0) this.memberFailed(index, null);
+    this.completed();
+    if (this.#pending > 0 && this.#cancelled) this.cancelPending();
+  }
+
+  /** Notes one of the completions that were expected. */
+  protected completed(): void {
     this.#pending--;
     if (this.#pending === 0) this.finished();
-    else if (this.#cancelled && gaveUp(result)) this.cancelPending();
+  }
+
+  /** Whether a cancellation came too late for all of it: then there is a result after all, unless nobody would close it. */
+  protected get tooLate(): boolean {
+    return this.members.every(
+      ({ op, result }) => result >= 0 && !op.kind.resultIsFd && !op.kind.resultIsDirect,
+    );
   }
 
   /** One has failed; `error` only where that is not the kernel's result. */

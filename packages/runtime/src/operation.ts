@@ -28,9 +28,32 @@ export function gaveUp(errno: number): boolean {
 export function discardResult(op: Op<unknown>, result: number): boolean {
   const { kind } = op;
   if (kind.resultIsFd) reactor().discard(result);
-  else if (kind.resultIsDirect) reactor().discardDirect(op.opens?.fd ?? result);
-  else return false;
+  else if (kind.resultIsDirect) {
+    const index = op.opens === null ? result : op.opens.fd;
+    // A place that has been closed is emptied by that, and may be somebody else's by now.
+    if (index >= 0) reactor().discardDirect(index);
+  } else return false;
   return true;
+}
+
+/** What an op that ended with `errno` rejects with. */
+export function errorOf(op: Op<unknown>, errno: number): Error {
+  const { error, syscall } = op.kind;
+  if (error === null) return systemError(errno, syscall, op.detail);
+  try {
+    return error(errno, op);
+  } catch (thrown) {
+    return thrown as Error; // a kind of somebody else's: what it throws must not cost us the completion
+  }
+}
+
+/** Whether a handle or a place that an op refers to has been closed since the op was made. */
+export function refersToClosed({ descriptor, rare: { opens, closes } }: Op<unknown>): boolean {
+  return (
+    (descriptor !== null && descriptor.fd < 0) ||
+    (opens !== null && opens.fd < 0) ||
+    (closes !== null && closes.fd < 0)
+  );
 }
 
 /** The reason of ops that end because their handle is closed: they fail with ECANCELED, not with an AbortError. */
@@ -46,6 +69,8 @@ interface Rare {
   deadline: number;
   /** What the first of two completions said, while the second is awaited. */
   early: number;
+  /** Memory that the op's `place` has made. */
+  hold: unknown;
 }
 
 /**
@@ -90,7 +115,10 @@ export class Operation<T> extends Future<T> implements Completion {
   start(timeout: number = NO_TIMEOUT): this {
     const { op } = this;
     const slot = reactor().take(this);
+    const { hold } = op;
     op.place(slot);
+    // The same op may be in flight twice, and the second place takes the place of this one's memory.
+    if (op.hold !== hold) this.#own().hold = op.hold;
     return this.enqueue(slot, op.off, op.addr, op.len, timeout);
   }
 
@@ -112,7 +140,7 @@ export class Operation<T> extends Future<T> implements Completion {
     const r = reactor();
     const { head, fd, opFlags, buf } = op;
     const { file, addr3 } = op.rare;
-    if (head === IORING_OP_CLOSE && file === 0) r.closes(slot);
+    if ((head & 0xff) === IORING_OP_CLOSE && file === 0) r.closes(slot);
     if (timeout === NO_TIMEOUT) r.push(slot, head, fd, off, addr, len, opFlags, buf, file, addr3);
     else {
       this.#own().deadline = performance.now() + timeout;
@@ -148,7 +176,8 @@ export class Operation<T> extends Future<T> implements Completion {
     if ((cqeFlags & (IORING_CQE_F_MORE | IORING_CQE_F_NOTIF)) !== 0) {
       // A zero-copy send: the first completion says what was sent, the second that the buffer is free again.
       if ((cqeFlags & IORING_CQE_F_MORE) !== 0) {
-        this.#own().early = result;
+        // (Of a multishot op, which is for `stream`, what has been opened is nobody's.)
+        if (result < 0 || !discardResult(this.op, result)) this.#own().early = result;
         return;
       }
       this.finish(this.#rare?.early ?? result, cqeFlags);
@@ -172,6 +201,7 @@ export class Operation<T> extends Future<T> implements Completion {
       this.fulfil(decode === null ? (result as T) : decode(result, op, this.slot, cqeFlags));
     } catch (error) {
       // The caller's memory has gone meanwhile (a resizable buffer that was transferred): the bytes have nowhere to be.
+      discardResult(op, result);
       this.fail(error);
     }
     this.#leave();
@@ -192,9 +222,7 @@ export class Operation<T> extends Future<T> implements Completion {
       } else if (reason instanceof Expired) shown = ETIMEDOUT;
       else if (reason !== HANDLE_CLOSED) return cancellation(reason, bytesTransferred);
     }
-    const { op } = this;
-    const { kind } = op;
-    const error = kind.error === null ? systemError(shown, kind.syscall, op.detail) : kind.error(shown, op);
+    const error = errorOf(this.op, shown);
     return bytesTransferred === 0 ? error : Object.assign(error, { bytesTransferred });
   }
 
@@ -206,14 +234,16 @@ export class Operation<T> extends Future<T> implements Completion {
 
   #leave(): void {
     this.slot = -1;
-    this.op.rare.opens?.endOpening();
+    const { opens, closes } = this.op.rare;
+    opens?.endOpening(this);
+    closes?.endEmptying();
     this.#descriptor?.delete(this);
     if (this.#rare === null) return;
     for (const each of this.#rare.above.splice(0)) each.delete(this);
   }
 
   #own(): Rare {
-    this.#rare ??= { cancelled: false, reason: undefined, above: [], deadline: 0, early: 0 };
+    this.#rare ??= { cancelled: false, reason: undefined, above: [], deadline: 0, early: 0, hold: null };
     return this.#rare;
   }
 
@@ -261,10 +291,10 @@ awaitFast(Operation);
 export function begin<O extends Operation<unknown>>(operation: O, options?: OpOptions): O {
   const refused = refusal(options);
   const { descriptor, rare } = operation.op;
-  rare.opens?.beginOpening();
+  rare.opens?.beginOpening(operation);
+  rare.closes?.beginEmptying();
   if (refused !== undefined) operation.abandon(refused);
-  else if (descriptor !== null && descriptor.fd < 0)
-    operation.abandon(closedError(operation.op.kind.syscall));
+  else if (refersToClosed(operation.op)) operation.abandon(closedError(operation.op.kind.syscall));
   else {
     if (descriptor !== null) {
       operation.in(descriptor);
