@@ -1,10 +1,10 @@
 import { ECANCELED, EINTR, IORING_CQE_F_MORE } from '@ouro/native/abi';
 import { type Cancellable, followersOf, type Members } from './cancel.ts';
-import { cancellation, closedError, invalidType, systemError, unsupportedError } from './errors.ts';
+import { cancellation, checkInteger, closedError, invalidType, unsupportedError } from './errors.ts';
 import { awaitFast, Deferred, type Future, rejected, resolved } from './future.ts';
 import { Op } from './op.ts';
 import { type OpOptions, refusal } from './op-options.ts';
-import { discardResult } from './operation.ts';
+import { discardResult, errorOf } from './operation.ts';
 import { reactor } from './reactor.ts';
 import type { Completion } from './slots.ts';
 
@@ -49,6 +49,7 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
   readonly #results: T[] = [];
   readonly #waiters: Waiter<T>[] = [];
   #slot = -1;
+  #begun = false;
   #stopping = false;
   #over = false;
   #error: Error | null = null;
@@ -57,9 +58,10 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
   /** @internal Use `stream`. */
   constructor(op: Op<T>, options: StreamOptions) {
     this.op = op;
-    this.refed = options.ref ?? true;
-    this.#highWater = options.highWater ?? 1024;
-    const { signal, scope } = options;
+    const { signal, scope, ref, highWater = 1024 } = options;
+    checkInteger('options.highWater', highWater, 1, 0x7fff_ffff);
+    this.refed = ref ?? op.descriptor?.refed ?? true;
+    this.#highWater = highWater;
     if (signal !== undefined) this.#above.push(followersOf(signal));
     if (scope !== undefined) this.#above.push(scope);
     for (const each of this.#above) each.add(this);
@@ -109,9 +111,11 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
     const { descriptor } = op;
     const r = reactor();
     if (descriptor?.closed) {
-      this.#end(closedError(op.kind.syscall));
+      // Closing the handle ends a loop that had begun.
+      this.#end(this.#begun ? null : closedError(op.kind.syscall));
       return;
     }
+    this.#begun = true;
     const slot = r.take(this);
     op.place(slot);
     try {
@@ -135,9 +139,7 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
     }
     if (result >= 0 || result === kind.passes) this.#deliver(Math.max(result, 0), slot, cqeFlags);
     else if (!(this.#stopping && (result === ECANCELED || result === EINTR))) {
-      this.#end(
-        kind.error === null ? systemError(result, kind.syscall, this.op.detail) : kind.error(result, this.op),
-      );
+      this.#end(errorOf(this.op, result));
     }
     if (more) {
       if (this.#results.length >= this.#highWater) this.#stop();
@@ -158,6 +160,7 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
       const { decode } = op.kind;
       value = decode === null ? (result as T) : decode(result, op, slot, cqeFlags);
     } catch (error) {
+      discardResult(op, result);
       this.#end(error as Error);
       return;
     }
