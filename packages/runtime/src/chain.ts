@@ -1,5 +1,6 @@
 import { ECANCELED, IORING_OP_LINK_TIMEOUT, IOSQE_IO_HARDLINK, IOSQE_IO_LINK } from '@ouro/native/abi';
 import { cancellation, closedError, invalidType, unsupportedError } from './errors.ts';
+import { isForced } from './forced.ts';
 import { awaitFast, type Future, rejected, resolved } from './future.ts';
 import { Group, type Member } from './group.ts';
 import { Op } from './op.ts';
@@ -7,7 +8,7 @@ import { NO_TIMEOUT, type OpOptions, refusal, timeoutOf } from './op-options.ts'
 import { discardResult, errorOf, gaveUp, HANDLE_CLOSED, refersToClosed } from './operation.ts';
 import { reactor } from './reactor.ts';
 import type { Completion } from './slots.ts';
-import { bound } from './time.ts';
+import { bound, sleep } from './time.ts';
 import { placeTimespec } from './timespec.ts';
 
 /** How an op is tied to the next one of its chain. */
@@ -111,7 +112,7 @@ class Chain extends Group<unknown[]> {
   start(): this {
     const { members } = this;
     const r = reactor();
-    const timers = members.filter(({ timeout }) => timeout !== NO_TIMEOUT);
+    const timers = members.filter(({ op, timeout }) => timeout !== NO_TIMEOUT && !isForced(op));
     r.reserve(members.length + timers.length);
     const slots: number[] = [];
     const timerSlots: number[] = [];
@@ -132,7 +133,7 @@ class Chain extends Group<unknown[]> {
     members.forEach((member, index) => {
       const last = index === members.length - 1;
       const tie = last ? 0 : this.#hard[index] ? IOSQE_IO_HARDLINK : IOSQE_IO_LINK;
-      if (member.timeout === NO_TIMEOUT) {
+      if (!timers.includes(member)) {
         member.push(r, slots[index], tie);
         return;
       }
@@ -142,7 +143,27 @@ class Chain extends Group<unknown[]> {
       const head = IORING_OP_LINK_TIMEOUT | (last ? 0 : IOSQE_IO_LINK << 8);
       r.push(slot, head, -1, 0, timespec, 1, 0, 0, 0);
     });
+    this.#runs(0);
     return this;
+  }
+
+  /** Starts the timeout of a link that now begins, where the kernel would not. */
+  #runs(index: number): void {
+    const member = this.members[index];
+    if (member === undefined || member.timeout === NO_TIMEOUT || !isForced(member.op)) return;
+    const timer = sleep(member.timeout, { ref: false });
+    member.ended = () => timer.cancel();
+    timer.then(
+      () => {
+        if (member.giveUp()) member.expired = true;
+      },
+      () => {},
+    );
+  }
+
+  override ended(index: number, slot: number, cqeFlags: number): void {
+    this.#runs(index + 1);
+    super.ended(index, slot, cqeFlags);
   }
 
   protected memberFailed(index: number, error: unknown): void {

@@ -16,6 +16,8 @@ export class Member implements Completion, Attached {
   readonly #index: number;
   refed = true;
   slot = -1;
+  /** Called when it has ended. */
+  ended: (() => void) | null = null;
   /** Whether a timeout of its own has ended it. */
   expired = false;
   /** The kernel's result; what the chain's failure left undone ends with ECANCELED. */
@@ -75,6 +77,7 @@ export class Member implements Completion, Attached {
     const { slot } = this;
     this.slot = -1;
     this.done = true;
+    this.ended?.();
     this.hold = null;
     this.result = result === this.op.kind.passes ? 0 : result;
     this.#group.ended(this.#index, slot, cqeFlags);

@@ -10,11 +10,13 @@ import {
 import { followersOf, type Members } from './cancel.ts';
 import type { Descriptor } from './descriptor.ts';
 import { cancellation, closedError, Expired, systemError, unsupportedError } from './errors.ts';
+import { isForced } from './forced.ts';
 import { awaitFast, Future } from './future.ts';
 import type { Op } from './op.ts';
 import { NO_TIMEOUT, type OpOptions, refusal, timeoutOf } from './op-options.ts';
 import { reactor } from './reactor.ts';
 import type { Completion } from './slots.ts';
+import { expire } from './time.ts';
 
 /** Whether an op that was cancelled ended because of that: one that a kernel thread was running is interrupted instead. */
 export function gaveUp(errno: number): boolean {
@@ -111,7 +113,7 @@ export class Operation<T> extends Future<T> implements Completion {
     return this;
   }
 
-  /** Queues it. A timeout in milliseconds becomes a linked timeout of the kernel; `NO_TIMEOUT` for none. */
+  /** Queues it. A timeout in milliseconds becomes a linked timeout of the kernel (see `isForced`); `NO_TIMEOUT` for none. */
   start(timeout: number = NO_TIMEOUT): this {
     const { op } = this;
     const slot = reactor().take(this);
@@ -142,7 +144,12 @@ export class Operation<T> extends Future<T> implements Completion {
     const { file, addr3 } = op.rare;
     if ((head & 0xff) === IORING_OP_CLOSE && file === 0) r.closes(slot);
     if (timeout === NO_TIMEOUT) r.push(slot, head, fd, off, addr, len, opFlags, buf, file, addr3);
-    else {
+    else if (isForced(op)) {
+      const first = this.#own().deadline === 0;
+      this.#own().deadline = performance.now() + timeout;
+      r.push(slot, head, fd, off, addr, len, opFlags, buf, file, addr3);
+      if (first) expire(this, timeout);
+    } else {
       this.#own().deadline = performance.now() + timeout;
       r.reserveFor(slot, 2);
       r.push(slot, head | (IOSQE_IO_LINK << 8), fd, off, addr, len, opFlags, buf, file, addr3);
