@@ -95,9 +95,13 @@ export class Member implements Completion, Attached {
   giveUp(): boolean {
     if (this.slot < 0 || this.#cancelled || this.op.opcode === IORING_OP_CLOSE) return false;
     this.#cancelled = true;
-    const r = reactor();
-    r.cancel(this.slot, r.slots.generations[this.slot]);
+    this.giveUpAgain();
     return true;
+  }
+
+  giveUpAgain(): void {
+    const r = reactor();
+    if (this.slot >= 0) r.cancel(this.slot, r.slots.generations[this.slot]);
   }
 
   /** Its handle is cancelled. */
