@@ -3,7 +3,7 @@ import { cancellation, closedError, invalidType, unsupportedError } from './erro
 import { isForced } from './forced.ts';
 import { awaitFast, type Future, rejected, resolved } from './future.ts';
 import { Group, type Member } from './group.ts';
-import { nop } from './nop.ts';
+import { insist } from './insist.ts';
 import { Op } from './op.ts';
 import { NO_TIMEOUT, type OpOptions, refusal, timeoutOf } from './op-options.ts';
 import { discardResult, errorOf, gaveUp, HANDLE_CLOSED, refersToClosed } from './operation.ts';
@@ -76,9 +76,6 @@ export class ChainError extends Error {
     this.results = results;
   }
 }
-
-/** Turns of the loop in which a link is looked for: it takes one or two to begin. */
-const CANCEL_TRIES = 16;
 
 /** The completion of a link's timeout, which alone tells whether it was that which ended the op. */
 class LinkTimeout implements Completion {
@@ -177,19 +174,7 @@ class Chain extends Group<unknown[]> {
   /** The kernel can only find the op that runs: what is linked behind it is given up with it, or comes next. */
   protected cancelPending(): void {
     const member = this.members.find(({ done }) => !done);
-    if (member?.giveUp() && member !== this.members[0]) this.#makeSure(member, CANCEL_TRIES);
-  }
-
-  /** Between the end of one link and the start of the next the kernel finds neither. */
-  #makeSure(member: Member, tries: number): void {
-    nop().then(
-      () => {
-        if (member.done || tries === 0) return;
-        member.giveUpAgain();
-        this.#makeSure(member, tries - 1);
-      },
-      () => {}, // the kernel takes no more ops
-    );
+    if (member?.giveUp() && member !== this.members[0]) insist(() => member.giveUpAgain());
   }
 
   protected finished(): void {

@@ -1,4 +1,10 @@
-import { ETIMEDOUT, IORING_CQE_F_MORE, IORING_CQE_F_NOTIF, IORING_OP_CLOSE } from '@ouro/native/abi';
+import {
+  ECANCELED,
+  ETIMEDOUT,
+  IORING_CQE_F_MORE,
+  IORING_CQE_F_NOTIF,
+  IORING_OP_CLOSE,
+} from '@ouro/native/abi';
 import type { Attached } from './descriptor.ts';
 import { Future } from './future.ts';
 import type { Op } from './op.ts';
@@ -99,9 +105,12 @@ export class Member implements Completion, Attached {
     return true;
   }
 
-  giveUpAgain(): void {
+  /** Asks once more. False if it has ended. */
+  giveUpAgain(): boolean {
+    if (this.slot < 0) return false;
     const r = reactor();
-    if (this.slot >= 0) r.cancel(this.slot, r.slots.generations[this.slot]);
+    r.cancel(this.slot, r.slots.generations[this.slot]);
+    return true;
   }
 
   /** Its handle is cancelled. */
@@ -122,7 +131,9 @@ export class Member implements Completion, Attached {
   /** Why it failed; null if it did not. */
   error(): Error | null {
     if (this.result >= 0) return null;
-    return errorOf(this.op, this.expired && gaveUp(this.result) ? ETIMEDOUT : this.result);
+    if (!gaveUp(this.result)) return errorOf(this.op, this.result);
+    if (this.expired) return errorOf(this.op, ETIMEDOUT);
+    return errorOf(this.op, this.#cancelled ? ECANCELED : this.result);
   }
 }
 

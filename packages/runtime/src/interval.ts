@@ -10,6 +10,7 @@ import {
 import { type Cancellable, followersOf, type Members } from './cancel.ts';
 import { cancellation, outOfRange, systemError } from './errors.ts';
 import { awaitFast, Deferred, type Future, rejected, resolved } from './future.ts';
+import { insist } from './insist.ts';
 import { checkMs, type OpOptions, refusal } from './op-options.ts';
 import { type Reactor, reactor } from './reactor.ts';
 import type { Completion } from './slots.ts';
@@ -128,15 +129,19 @@ export class Interval implements AsyncIterableIterator<number, undefined>, Cance
     if (this.#over) return;
     this.#over = true;
     for (const each of this.#above.splice(0)) each.delete(this);
-    if (this.#slot >= 0) {
-      const r = reactor();
-      r.cancel(this.#slot, r.slots.generations[this.#slot]);
-    }
+    if (this.#cancel()) insist(() => this.#cancel());
     const waiter = this.#waiter;
     this.#waiter = null;
     if (error === null) waiter?.resolve({ done: true, value: undefined });
     else if (waiter === null) this.#error = error;
     else waiter.reject(error);
+  }
+
+  #cancel(): boolean {
+    if (this.#slot < 0) return false;
+    const r = reactor();
+    r.cancel(this.#slot, r.slots.generations[this.#slot]);
+    return true;
   }
 
   /** Ends the ticking: whoever waits gets an `AbortError`. */

@@ -227,7 +227,8 @@ export class Operation<T> extends Future<T> implements Completion {
         // Neither we nor the handle: its own timeout, if that has run out, or somebody who cancelled the descriptor.
         if (deadline !== 0 && performance.now() >= deadline) shown = ETIMEDOUT;
       } else if (reason instanceof Expired) shown = ETIMEDOUT;
-      else if (reason !== HANDLE_CLOSED) return cancellation(reason, bytesTransferred);
+      else if (reason === HANDLE_CLOSED) shown = ECANCELED;
+      else return cancellation(reason, bytesTransferred);
     }
     const error = errorOf(this.op, shown);
     return bytesTransferred === 0 ? error : Object.assign(error, { bytesTransferred });

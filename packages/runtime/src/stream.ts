@@ -1,7 +1,8 @@
-import { ECANCELED, EINTR, IORING_CQE_F_MORE } from '@ouro/native/abi';
+import { ECANCELED, EINTR, IORING_CQE_F_MORE, IORING_OP_TIMEOUT } from '@ouro/native/abi';
 import { type Cancellable, followersOf, type Members } from './cancel.ts';
 import { cancellation, checkInteger, closedError, invalidType, unsupportedError } from './errors.ts';
 import { awaitFast, Deferred, type Future, rejected, resolved } from './future.ts';
+import { insist } from './insist.ts';
 import { Op } from './op.ts';
 import { type OpOptions, refusal } from './op-options.ts';
 import { discardResult, errorOf } from './operation.ts';
@@ -188,8 +189,15 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
   #stop(): void {
     if (this.#stopping || this.#slot < 0) return;
     this.#stopping = true;
+    if (this.#cancel() && this.op.opcode === IORING_OP_TIMEOUT)
+      insist(() => this.#stopping && this.#cancel());
+  }
+
+  #cancel(): boolean {
+    if (this.#slot < 0) return false;
     const r = reactor();
     r.cancel(this.#slot, r.slots.generations[this.#slot]);
+    return true;
   }
 
   /** Ends the stream: whoever waits gets an `AbortError`. Results that have arrived can still be taken. */
