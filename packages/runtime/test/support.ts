@@ -157,3 +157,8 @@ export function pause(ms: number): Op<void> {
 
 /** Longer than any test. */
 export const FOREVER = 1e7;
+
+/** What all of them reject with. */
+export function failures(promises: readonly PromiseLike<unknown>[]): Promise<object[]> {
+  return Promise.all(promises.map(failure));
+}
