@@ -49,6 +49,16 @@ describe('an interval', () => {
     });
   });
 
+  it('can be left at any moment: also while a tick is on its way', async () => {
+    await leavesNothing(async () => {
+      for (let round = 0; round < 100; round++) {
+        const ticking = interval(0.5);
+        await sleep(round / 40);
+        await ticking.return();
+      }
+    });
+  });
+
   it('that has been left is done, for each who leaves', async () => {
     await leavesNothing(async () => {
       const ticking = interval(1);
