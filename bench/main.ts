@@ -1,13 +1,20 @@
 import { echo } from './families/echo.ts';
 import { files } from './families/files.ts';
 import { guest } from './families/guest.ts';
+import { modes } from './families/modes.ts';
 import { ops } from './families/ops.ts';
 import { BenchError } from './harness/error.ts';
 import { machine } from './harness/machine.ts';
 import { type Family, type Options, parseOptions, USAGE } from './harness/options.ts';
 import { type Report, writeReports } from './harness/report.ts';
 
-const RUNNERS: Readonly<Record<Family, (options: Options) => Promise<Report>>> = { echo, files, guest, ops };
+const RUNNERS: Readonly<Record<Family, (options: Options) => Promise<Report>>> = {
+  echo,
+  files,
+  guest,
+  ops,
+  modes,
+};
 
 async function main(): Promise<void> {
   const options = parseOptions(process.argv.slice(2));

@@ -1,6 +1,6 @@
 // Shared by the scripts: where things are and how commands are run.
 import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { cpSync, existsSync, rmSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -26,4 +26,30 @@ export function run(command, args, { quiet = false, env = {}, cwd = root } = {})
 export function headerArguments() {
   const prefix = resolve(dirname(process.execPath), '..');
   return existsSync(join(prefix, 'include', 'node', 'node_api.h')) ? [`--nodedir=${prefix}`] : [];
+}
+
+/**
+ * Builds the addon with AddressSanitizer and UndefinedBehaviorSanitizer beside the ordinary one, and answers the
+ * environment in which a program uses it.
+ */
+export function buildSanitized() {
+  const library = (name) =>
+    spawnSync('g++', [`-print-file-name=${name}`], { encoding: 'utf8' }).stdout.trim();
+  const preload = [library('libasan.so'), library('libubsan.so')];
+  if (!preload.every((path) => existsSync(path))) {
+    console.error('the sanitizer libraries of g++ are missing');
+    process.exit(1);
+  }
+  const cpp = join(root, 'packages/native/cpp');
+  const copy = join(root, 'packages/native/build-asan');
+  rmSync(copy, { recursive: true, force: true });
+  cpSync(join(cpp, 'src'), join(copy, 'src'), { recursive: true });
+  cpSync(join(cpp, 'binding.gyp'), join(copy, 'binding.gyp'));
+  run(bin('node-gyp'), ['rebuild', '-C', copy, ...headerArguments(), '--', '-Douro_asan=1'], { quiet: true });
+  return {
+    OURO_NATIVE_PATH: join(copy, 'build/Release/ouro.node'),
+    LD_PRELOAD: preload.join(':'),
+    UBSAN_OPTIONS: 'halt_on_error=1:print_stacktrace=1',
+    OURO_SANITIZED: '1',
+  };
 }

@@ -7,15 +7,18 @@ import type { Cell, Report, Row } from '../harness/report.ts';
 import { alternate, median, medianRatio } from '../harness/rounds.ts';
 import { figure, printTable, times } from '../harness/table.ts';
 
-const CONTENDERS = ['ouro', 'pool', 'immediate', 'promise'].map((name) => ({ name }));
+const CONTENDERS = ['ouro', 'ouro-callback', 'ouro-batch', 'pool', 'immediate', 'promise'].map((name) => ({
+  name,
+}));
 const BASE = 'pool';
-const DEPTHS = [1, 64, 1024];
+const DEPTHS = [1, 32, 256];
 // See workers/ops.ts.
 const MEMORY_FLAGS = ['--expose-gc', '--min-semi-space-size=256', '--max-semi-space-size=256'];
 
 interface TimeResult {
   readonly nsPerOp: number;
   readonly cpuNsPerOp: number;
+  readonly entersPerOp: number;
 }
 
 interface MemoryResult {
@@ -30,7 +33,7 @@ interface OpsRow extends Row, TimeResult, MemoryResult {
 /** What an op costs when it does nothing: a NOP of the ring beside the cheapest things node can await. */
 export async function ops(options: Options): Promise<Report> {
   const contenders = chosen('contender', CONTENDERS, options.contenders);
-  if (contenders.some(({ name }) => name === 'ouro')) {
+  if (contenders.some(({ name }) => name.startsWith('ouro'))) {
     needed('ouro', 'packages/runtime/dist/driver.js', 'run `npm run build`');
   }
   const cells: Cell[] = [];
@@ -59,17 +62,19 @@ async function runDepth(
       nsPerOp: median(rounds.map((r) => r.nsPerOp)),
       nsRatio: medianRatio(rounds, base, (r) => r.nsPerOp),
       cpuNsPerOp: median(rounds.map((r) => r.cpuNsPerOp)),
+      entersPerOp: median(rounds.map((r) => r.entersPerOp)),
       ...memory,
     });
   }
   printTable(
     `the cheapest op, ${depth} in flight`,
-    ['', 'ns/op', '×', 'CPU ns/op', 'bytes/op', 'kept bytes/op'],
+    ['', 'ns/op', '×', 'CPU ns/op', 'enters/op', 'bytes/op', 'kept bytes/op'],
     rows.map((row) => [
       row.contender,
       figure(row.nsPerOp),
       times(row.nsRatio),
       figure(row.cpuNsPerOp),
+      figure(row.entersPerOp),
       figure(row.allocatedPerOp),
       figure(row.retainedPerOp),
     ]),

@@ -24,6 +24,8 @@ export interface EchoPlan {
   readonly rounds: number;
   readonly seconds: number;
   readonly strace: boolean;
+  /** Whether server and load have a CPU each. @default true */
+  readonly pinned?: boolean;
 }
 
 /** What echo_load prints. */
@@ -71,8 +73,8 @@ export async function runEchoPlan(plan: EchoPlan): Promise<Report> {
 
 async function runCell(plan: EchoPlan, clients: number, size: number): Promise<Cell> {
   const results = await alternate(plan.servers, plan.rounds, (server) =>
-    withServer(server, (child, port) =>
-      load(child, port, clients, size, plan.seconds, Math.max(0.4, plan.seconds / 2)),
+    withServer(server, plan.pinned !== false, (child, port) =>
+      load(child, port, clients, size, plan.seconds, Math.max(0.4, plan.seconds / 2), plan.pinned !== false),
     ),
   );
   const base = results.get(plan.base);
@@ -91,7 +93,9 @@ async function runCell(plan: EchoPlan, clients: number, size: number): Promise<C
       p99us: middle((r) => r.p99us),
       p999us: middle((r) => r.p999us),
       callsPerMessage:
-        plan.strace && (await canCountCalls()) ? await callsPerMessage(server, clients, size) : undefined,
+        plan.strace && (await canCountCalls())
+          ? await callsPerMessage(server, clients, size, plan.pinned !== false)
+          : undefined,
       loadCpu: middle((r) => r.cpu),
       limited: rounds.filter((r) => r.limited).length * 2 > rounds.length,
     });
@@ -104,9 +108,10 @@ const cpuPerMessage = (result: LoadResult): number => result.serverCpuNs / resul
 
 async function withServer<T>(
   server: EchoServer,
+  pinned: boolean,
   body: (child: Child, port: number) => Promise<T>,
 ): Promise<T> {
-  const child = await Child.start(server.name, asServer(server.command));
+  const child = await Child.start(server.name, pinned ? asServer(server.command) : server.command);
   try {
     const [, port] = await child.waitFor(/listening on \S+:(\d+)/, 10_000);
     return await body(child, Number(port));
@@ -122,6 +127,7 @@ async function load(
   size: number,
   seconds: number,
   warmup: number,
+  pinned: boolean,
 ): Promise<LoadResult> {
   const options = { port, clients, size, seconds, warmup, 'server-pid': server.pid };
   const args = [
@@ -129,10 +135,8 @@ async function load(
     '127.0.0.1',
     ...Object.entries(options).flatMap(([name, value]) => [`--${name}`, `${value}`]),
   ];
-  const child = await Child.start(
-    `the load on '${server.name}'`,
-    asLoad({ file: program('echo_load'), args }),
-  );
+  const command = { file: program('echo_load'), args };
+  const child = await Child.start(`the load on '${server.name}'`, pinned ? asLoad(command) : command);
   try {
     // Connecting, draining and closing may take the generator 5 s each; after that it gives up by itself.
     return (await child.result((seconds + warmup + 20) * 1000)) as LoadResult;
@@ -147,11 +151,16 @@ async function load(
  * Two short runs under strace, one of next to no messages: the difference leaves connecting and closing out, which with a
  * thousand clients is most of what a short run does.
  */
-async function callsPerMessage(server: EchoServer, clients: number, size: number): Promise<number> {
-  return await withServer(server, async (child, port) => {
+async function callsPerMessage(
+  server: EchoServer,
+  clients: number,
+  size: number,
+  pinned: boolean,
+): Promise<number> {
+  return await withServer(server, pinned, async (child, port) => {
     const traced = (seconds: number): Promise<{ calls: number; value: LoadResult }> =>
-      countCalls(child.pid, () => load(child, port, clients, size, seconds, 0.05));
-    await load(child, port, clients, size, 0.2, 0.05);
+      countCalls(child.pid, () => load(child, port, clients, size, seconds, 0.05, pinned));
+    await load(child, port, clients, size, 0.2, 0.05, pinned);
     const short = await traced(0.01);
     // Long enough for the messages to outweigh what varies in setting up that many connections.
     const long = await traced(0.6 + clients / 700);

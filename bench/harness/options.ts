@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util';
 import { BenchError } from './error.ts';
 
-export const FAMILIES = ['echo', 'files', 'guest', 'ops'] as const;
+export const FAMILIES = ['echo', 'files', 'guest', 'ops', 'modes'] as const;
 export type Family = (typeof FAMILIES)[number];
 
 export const USAGE = `usage: npm run bench -- FAMILY [options]
@@ -11,7 +11,8 @@ families
   files   whole files and random reads: ouro, fs.promises, fs (sync), C on io_uring, C with plain system calls
   guest   node:net alone, and with one idle ouro op in flight
   ops     the cheapest op: time and memory for each
-  all     the four in turn
+  modes   default, spin, SQPOLL, IOPOLL and both, on echo and on random reads
+  all     the five in turn
 
 options
   --quick              fewer rounds, shorter ones

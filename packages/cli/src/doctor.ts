@@ -1,43 +1,105 @@
-import { arch, release } from 'node:os';
-import { capabilities } from '@ouro/runtime';
+import type { Capabilities, Machine, Trait, Traits } from '@ouro/runtime';
+import { examine, type Report, toJson } from './report.ts';
 
-/** `IORING_SETUP_*` bits that ouro asks for, by name. */
-const SETUP_FLAGS: readonly (readonly [bit: number, name: string, since: string])[] = [
-  [1 << 3, 'CQSIZE', '5.5'],
-  [1 << 4, 'CLAMP', '5.6'],
-  [1 << 7, 'SUBMIT_ALL', '5.18'],
-  [1 << 8, 'COOP_TASKRUN', '5.19'],
-  [1 << 12, 'SINGLE_ISSUER', '6.0'],
-  [1 << 13, 'DEFER_TASKRUN', '6.1'],
-  [1 << 16, 'NO_SQARRAY', '6.6'],
-];
+/** How the doctor reports. */
+export interface DoctorOptions {
+  /** For machines: one JSON document, a `Report`. @default false */
+  readonly json?: boolean;
+}
 
-/** Opcodes that ouro uses where it can, with what is lost without them. */
-const OPCODES: readonly (readonly [opcode: number, name: string, without: string])[] = [
-  [55, 'FTRUNCATE', 'truncate goes through the thread pool'],
-];
+/** Prints what io_uring can do here, and why not the rest. Returns the exit code: 0 if ouro works, 1 if not. */
+export function doctor(print: (line: string) => void, { json = false }: DoctorOptions = {}): 0 | 1 {
+  const report = examine();
+  if (json) print(toJson(report));
+  else for (const line of lines(report)) print(line);
+  return report.capabilities.available ? 0 : 1;
+}
 
-/** Prints what io_uring can do here. Returns the exit code: 0 if ouro works, 1 if not. */
-export function doctor(print: (line: string) => void): number {
-  print(`node     ${process.version} ${process.platform}-${arch()}`);
-  print(`kernel   ${release()}`);
-  const found = capabilities();
-  if (!found.available) {
-    print(`io_uring not available`);
-    print('');
-    print(found.error.message);
-    return 1;
+function* lines({ node, platform, environment, capabilities }: Report): Generator<string> {
+  const { machine } = capabilities;
+  yield `node     ${node} ${platform}`;
+  yield `kernel   ${machine.kernel}`;
+  yield `sysctl   ${sysctl(machine)}`;
+  yield `seccomp  ${seccomp(capabilities)}`;
+  yield `memlock  ${memlock(machine)}`;
+  yield `cpus     ${cpus(machine)}`;
+  for (const [name, value] of Object.entries(environment)) yield `env      ${name}=${value}`;
+  if (!capabilities.available) {
+    yield 'io_uring not available';
+    yield '';
+    yield capabilities.error.message;
+    return;
   }
-  print(`io_uring available, ${found.opcodes.length} opcodes`);
-  print(`ring     ${found.sqEntries} submission and ${found.cqEntries} completion entries`);
-  for (const [bit, name, since] of SETUP_FLAGS) {
-    const used = (found.setupFlags & bit) !== 0;
-    // COOP_TASKRUN is what DEFER_TASKRUN replaces.
-    if (used || name !== 'COOP_TASKRUN') print(`  ${used ? 'yes' : 'no '}  ${name} (Linux ${since})`);
+  const { sqEntries, cqEntries, opcodes, traits } = capabilities;
+  yield `io_uring available, ${opcodes.length} opcodes`;
+  yield `ring     ${sqEntries} submission and ${cqEntries} completion entries`;
+  yield 'setup flags';
+  for (const [name, trait] of Object.entries(traits.setup)) {
+    // What nobody has asked for is not missed.
+    if (trait.missing !== 'unasked') yield line(name, trait);
   }
-  for (const [opcode, name, without] of OPCODES) {
-    const there = found.opcodes.includes(opcode);
-    print(`  ${there ? 'yes' : 'no '}  ${name}${there ? '' : `: ${without}`}`);
+  yield* missing('features', traits.features);
+  yield* missing('ops', traits.ops);
+}
+
+function line(name: string, { supported, since, why }: Trait): string {
+  return `  ${supported ? 'yes' : 'no '}  ${name} (Linux ${since})${why === null ? '' : `: ${why}`}`;
+}
+
+/** Only what is missing: the rest is many. */
+function* missing(title: string, traits: Traits): Generator<string> {
+  const all = Object.entries(traits);
+  const missed = all.filter(([, { supported }]) => !supported);
+  yield `${title}: ${all.length - missed.length} of ${all.length}`;
+  for (const [name, trait] of missed) {
+    const instead = INSTEAD[name];
+    yield instead === undefined ? line(name, trait) : `${line(name, trait)}; ${instead}`;
   }
-  return 0;
+}
+
+/** What happens where an op is missing that has a way round it. */
+const INSTEAD: Readonly<Record<string, string>> = {
+  FTRUNCATE: 'truncate goes through the thread pool',
+};
+
+function sysctl({ sysctl: { ioUringDisabled, ioUringGroup } }: Machine): string {
+  switch (ioUringDisabled) {
+    case null:
+      return 'kernel.io_uring_disabled does not exist (Linux 6.6)';
+    case 0:
+      return 'kernel.io_uring_disabled is 0: allowed';
+    case 1:
+      return `kernel.io_uring_disabled is 1: for the group ${ioUringGroup ?? 'unknown'} and CAP_SYS_ADMIN only`;
+    default:
+      return `kernel.io_uring_disabled is ${ioUringDisabled}: forbidden`;
+  }
+}
+
+function seccomp({ seccomp: verdict, machine }: Capabilities): string {
+  const { mode, filters } = machine.seccomp;
+  const found = mode === 'filter' && filters !== null ? `filter (${filters} in force)` : (mode ?? 'unknown');
+  switch (verdict) {
+    case 'allows':
+      return `${found}: allows io_uring`;
+    case 'denies':
+      return `${found}: denies io_uring`;
+    case 'none':
+    case 'unknown':
+      return found;
+  }
+}
+
+function memlock({ memlock: { soft, hard, exempt } }: Machine): string {
+  if (soft === null || hard === null) return 'unknown';
+  return `${size(soft)}, can be raised to ${size(hard)}${exempt === true ? '; does not hold here (CAP_IPC_LOCK)' : ''}`;
+}
+
+function size(bytes: number): string {
+  return bytes === Number.POSITIVE_INFINITY ? 'unlimited' : `${bytes / 1024} KiB`;
+}
+
+function cpus({ cpus: { available, affinity, quota } }: Machine): string {
+  const time =
+    quota === null ? 'unknown' : quota === Number.POSITIVE_INFINITY ? 'no limit' : quota.toFixed(2);
+  return `${available} for Node, affinity ${affinity ?? 'unknown'}, cgroup quota ${time}`;
 }

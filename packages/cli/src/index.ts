@@ -1,1 +1,2 @@
-export { doctor } from './doctor.ts';
+export { type DoctorOptions, doctor } from './doctor.ts';
+export { examine, type Report, toJson } from './report.ts';

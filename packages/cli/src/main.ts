@@ -3,29 +3,35 @@ import { doctor } from './doctor.ts';
 
 const HELP = `ouro: io_uring for Node.js
 
-  ouro doctor      what io_uring can do on this machine, or what denies it
+  ouro doctor            what io_uring can do on this machine, or what denies it; exits with 1 if ouro cannot work
+  ouro doctor --json     the same for machines
   ouro --version
   ouro --help`;
 
-const [command, ...rest] = process.argv.slice(2);
-switch (rest.length === 0 ? command : rest.join() === '--help' ? '--help' : [command, ...rest].join(' ')) {
-  case 'doctor':
-    process.exitCode = doctor((line) => console.log(line));
-    break;
-  case '--version':
-  case '-v': {
-    const manifest = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
-      version: string;
-    };
-    console.log(manifest.version);
-    break;
-  }
-  case undefined:
-  case '--help':
-  case '-h':
-    console.log(HELP);
-    break;
-  default:
-    console.error(`ouro: unknown command '${[command, ...rest].join(' ')}'\n\n${HELP}`);
-    process.exitCode = 2;
+const argv = process.argv.slice(2);
+const [command] = argv;
+
+/** Tells of a mistake on the command line. */
+function misused(problem: string): void {
+  console.error(`ouro: ${problem}\n\n${HELP}`);
+  process.exitCode = 2;
 }
+
+function runDoctor(options: readonly string[]): void {
+  const unknown = options.find((option) => option !== '--json');
+  if (unknown !== undefined) misused(`doctor does not know '${unknown}'`);
+  else process.exitCode = doctor((line) => console.log(line), { json: options.length > 0 });
+}
+
+function version(): string {
+  const manifest = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
+    version: string;
+  };
+  return manifest.version;
+}
+
+if (command === undefined || argv.includes('--help') || argv.includes('-h')) console.log(HELP);
+else if (command === 'doctor') runDoctor(argv.slice(1));
+else if (argv.length > 1) misused(`unknown command '${argv.join(' ')}'`);
+else if (command === '--version' || command === '-v') console.log(version());
+else misused(`unknown command '${command}'`);

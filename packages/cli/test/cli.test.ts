@@ -1,28 +1,13 @@
 import { readFileSync } from 'node:fs';
-import { describe, expect, it } from 'vitest';
+import { examine, toJson } from '@ouro/cli';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runCommand } from '../../../testing/program.ts';
+import { buildSeccompLauncher, type SeccompLauncher } from '../../../testing/seccomp.ts';
 
-const ouro = (...args: string[]) => runCommand([process.execPath, 'packages/cli/bin/ouro.js', ...args]);
+const command = [process.execPath, 'packages/cli/bin/ouro.js'];
+const ouro = (...args: string[]) => runCommand([...command, ...args]);
 
 describe('the ouro command', () => {
-  it('doctor says what the ring can do and exits with 0', async () => {
-    const { code, stdout, stderr } = await ouro('doctor');
-    expect(stderr).toBe('');
-    expect(stdout).toContain(`node     ${process.version}`);
-    expect(stdout).toMatch(/io_uring available, \d+ opcodes/);
-    expect(stdout).toMatch(/ring {5}256 submission and 4096 completion entries/);
-    expect(code).toBe(0);
-  });
-
-  it('doctor exits with 1 and says why where there is no engine', async () => {
-    const { code, stdout } = await runCommand([process.execPath, 'packages/cli/bin/ouro.js', 'doctor'], {
-      env: { OURO_NATIVE_PATH: '/nowhere/ouro.node' },
-    });
-    expect(stdout).toContain('io_uring not available');
-    expect(stdout).toContain('/nowhere/ouro.node');
-    expect(code).toBe(1);
-  });
-
   it('--version is that of the package', async () => {
     const { version } = JSON.parse(readFileSync('packages/cli/package.json', 'utf8')) as { version: string };
     expect((await ouro('--version')).stdout).toBe(`${version}\n`);
@@ -33,14 +18,113 @@ describe('the ouro command', () => {
     expect((await ouro()).stdout).toContain('ouro doctor');
   });
 
-  it('doctor takes no arguments but --help', async () => {
-    expect((await ouro('doctor', '--help')).stdout).toContain('ouro doctor');
-    expect(await ouro('doctor', '--all')).toMatchObject({ code: 2, stdout: '' });
+  it('doctor --help shows the help, and an argument it does not know the help and 2', async () => {
+    expect(await ouro('doctor', '--help')).toMatchObject({ code: 0, stderr: '' });
+    const { code, stdout, stderr } = await ouro('doctor', '--all');
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+    expect(stderr).toContain("doctor does not know '--all'");
+    expect(stderr).toContain('ouro doctor --json');
   });
 
   it('refuses a command it does not know with 2', async () => {
     const { code, stderr } = await ouro('heal');
     expect(stderr).toContain("unknown command 'heal'");
     expect(code).toBe(2);
+  });
+});
+
+let seccomp: SeccompLauncher;
+beforeAll(async () => {
+  seccomp = await buildSeccompLauncher();
+});
+afterAll(() => seccomp.remove());
+
+describe('ouro doctor', () => {
+  it('says what the ring can do and exits with 0', async () => {
+    const { code, stdout, stderr } = await ouro('doctor');
+    expect(stderr).toBe('');
+    expect(stdout).toContain(`node     ${process.version}`);
+    expect(stdout).toMatch(/^kernel {3}\d/m);
+    expect(stdout).toMatch(/^sysctl {3}kernel\.io_uring_disabled /m);
+    expect(stdout).toMatch(/^memlock {2}/m);
+    expect(stdout).toMatch(/io_uring available, \d+ opcodes/);
+    expect(stdout).toMatch(/ring {5}256 submission and 4096 completion entries/);
+    expect(stdout).toMatch(/^ {2}yes {2}CLAMP \(Linux 5\.6\)$/m);
+    expect(stdout).toMatch(/^ {2}no {3}COOP_TASKRUN .*: \w/m);
+    expect(code).toBe(0);
+  });
+
+  it('shows the variables that ouro goes by, and what they take away', async () => {
+    const { code, stdout } = await runCommand([...command, 'doctor'], {
+      env: { OURO_WITHOUT: 'FTRUNCATE,READ' },
+    });
+    expect(stdout).toContain('env      OURO_WITHOUT=FTRUNCATE,READ\n');
+    expect(stdout).toContain('no   READ (Linux 5.6): OURO_WITHOUT names it\n');
+    expect(stdout).toContain(
+      'no   FTRUNCATE (Linux 6.9): OURO_WITHOUT names it; truncate goes through the thread pool\n',
+    );
+    expect(code).toBe(0);
+  });
+
+  it.each([
+    ['EPERM', '1'],
+    ['ENOSYS', '38'],
+  ])('says under a seccomp filter that answers %s what to do, and exits with 1', async (name, errno) => {
+    const { code, stdout, stderr } = await runCommand([...seccomp.denyWith(errno), ...command, 'doctor']);
+    expect(stderr).toBe('');
+    expect(stdout).toContain('seccomp  filter (1 in force): denies io_uring\n');
+    expect(stdout).toContain('io_uring not available\n');
+    expect(stdout).toContain('--security-opt seccomp=');
+    expect(stdout).toContain(`(io_uring_setup: ${name})`);
+    expect(code).toBe(1);
+  });
+
+  it('exits with 1 and says why where there is no engine', async () => {
+    const { code, stdout } = await runCommand([...command, 'doctor'], {
+      env: { OURO_NATIVE_PATH: '/nowhere/ouro.node' },
+    });
+    expect(stdout).toContain('io_uring not available');
+    expect(stdout).toContain('/nowhere/ouro.node');
+    expect(code).toBe(1);
+  });
+});
+
+describe('ouro doctor --json', () => {
+  it('is one document: where, what, and capabilities()', async () => {
+    const { code, stdout, stderr } = await runCommand([...command, 'doctor', '--json'], {
+      env: { OURO_WITHOUT: 'BIND' },
+    });
+    expect(stderr).toBe('');
+    const report = JSON.parse(stdout);
+    expect(report).toMatchObject({
+      node: process.version,
+      platform: `${process.platform}-${process.arch}`,
+      environment: { OURO_WITHOUT: 'BIND' },
+      capabilities: { available: true, sqEntries: 256 },
+    });
+    expect(report.capabilities.traits.ops.BIND.missing).toBe('without');
+    expect(report.capabilities.traits.setup.CLAMP.supported).toBe(true);
+    expect(code).toBe(0);
+  });
+
+  it('says no limit as a word, since JSON has no infinity', () => {
+    const report = examine();
+    const { capabilities } = report;
+    const memlock = { soft: Number.POSITIVE_INFINITY, hard: Number.POSITIVE_INFINITY, exempt: false };
+    const machine = { ...capabilities.machine, memlock };
+    const json = toJson({ ...report, capabilities: { ...capabilities, machine } });
+    expect(JSON.parse(json).capabilities.machine.memlock.soft).toBe('unlimited');
+  });
+
+  it('gives the denial as code, reason and message, and exits with 1', async () => {
+    const { code, stdout } = await runCommand([...seccomp.denyWith('1'), ...command, 'doctor', '--json']);
+    const { capabilities } = JSON.parse(stdout);
+    expect(capabilities).toMatchObject({
+      available: false,
+      seccomp: 'denies',
+      error: { name: 'UringUnavailableError', code: 'ERR_OURO_URING_UNAVAILABLE', reason: 'seccomp' },
+    });
+    expect(capabilities.error.message).toContain('--security-opt seccomp=');
+    expect(code).toBe(1);
   });
 });

@@ -12,18 +12,21 @@ import {
   Operation,
   type OpKind,
   type OpOptions,
-  outOfRange,
   pinned,
   resolved,
   Transfer,
 } from '@ouro/runtime/driver';
 import { fileMode, type OpenFlags, openFlags } from './flags.ts';
 import { open, openKind } from './op/open.ts';
+import type { MoveOptions } from './op/read-write.ts';
+import { fadvise, fallocate } from './op/space.ts';
 import { fstat } from './op/statx.ts';
-import { fdatasync, fsync } from './op/sync.ts';
-import { CURRENT, read, write, writing } from './op/transfer.ts';
+import { fdatasync, fsync, syncFileRange } from './op/sync.ts';
+import { read, write, writing } from './op/transfer.ts';
 import { ftruncate } from './op/truncate.ts';
+import { readv, WritevAll, writevOp } from './op/vectored.ts';
 import { checkPath, type PathLike } from './path.ts';
+import { checkPosition, type Position } from './position.ts';
 import type { Stats } from './stats.ts';
 
 /** How a file is opened. */
@@ -32,8 +35,8 @@ export interface OpenOptions extends OpOptions {
   readonly mode?: number | string | undefined;
 }
 
-/** Where an op begins: a byte of the file, or null for the file's current position. */
-export type Position = number | bigint | null;
+/** How several buffers are moved at once. */
+export interface VectorOptions extends OpOptions, MoveOptions {}
 
 /**
  * An open file. Every method that does I/O returns a future.
@@ -117,6 +120,30 @@ export class File implements AsyncDisposable {
     return begin(writing(write(this.descriptor, pinned(bytes), from)), options);
   }
 
+  /**
+   * Reads one stretch of the file into several buffers, one after the other (`preadv2(2)`).
+   *
+   * @param buffers 1 to 1024
+   * @param position as for `read`
+   * @returns bytes read: fewer than the buffers take only at the end of the file, from what is no regular file, and
+   *   beyond the 2 GiB that the kernel moves at once
+   */
+  readv(buffers: readonly Bytes[], position?: Position, options?: VectorOptions): Future<number> {
+    return this.#submit(readv(this.descriptor, buffers, position, options), options);
+  }
+
+  /**
+   * Writes all of several buffers, one after the other (`pwritev2(2)`).
+   *
+   * @param buffers 1 to 1024
+   * @param position as for `write`
+   * @returns bytes written: all of them. An error on the way carries `bytesTransferred`.
+   */
+  writev(buffers: readonly Bytes[], position?: Position, options?: VectorOptions): Future<number> {
+    const op = writevOp(this.descriptor, buffers, position, options ?? {});
+    return begin(new WritevAll(op), options);
+  }
+
   /** Whether there is nothing to move. A detached buffer looks empty too: that is a TypeError, not a success. */
   #isNothing(view: Bytes): boolean {
     return lengthOf(view) === 0 && asBytes(view).length === 0 && !this.descriptor.closed;
@@ -137,13 +164,42 @@ export class File implements AsyncDisposable {
     return this.#submit(fdatasync(this.descriptor), options);
   }
 
+  /**
+   * Has what was written to a stretch of the file sent to the device (`sync_file_range(2)`), which alone makes nothing
+   * durable: no metadata, no flush of the device's cache.
+   *
+   * @param length bytes up to 2 ** 32 - 1; 0 is to the end of the file
+   * @param flags `SYNC_FILE_RANGE_*` bits of `@ouro/fs/ops` @default SYNC_FILE_RANGE_WRITE
+   */
+  syncRange(offset: number, length: number, flags?: number, options?: OpOptions): Future<void> {
+    return this.#submit(syncFileRange(this.descriptor, offset, length, flags), options);
+  }
+
+  /**
+   * Reserves space for a stretch of the file, and extends it if that lies beyond its end (`fallocate(2)`).
+   *
+   * @param mode `FALLOC_FL_*` bits of `@ouro/fs/ops`: to keep the size, to punch a hole, to move what follows…
+   */
+  allocate(offset: number, length: number, mode = 0, options?: OpOptions): Future<void> {
+    return this.#submit(fallocate(this.descriptor, mode, offset, length), options);
+  }
+
+  /**
+   * Says how a stretch of the file will be used (`posix_fadvise(2)`).
+   *
+   * @param length bytes; 0 is to the end of the file
+   * @param advice one of `POSIX_FADV_*` of `@ouro/fs/ops`
+   */
+  advise(offset: number, length: number, advice: number, options?: OpOptions): Future<void> {
+    return this.#submit(fadvise(this.descriptor, offset, length, advice), options);
+  }
+
   #submit<T>(op: Op<T>, options: OpOptions | undefined): Future<T> {
     return begin(new Operation(op), options);
   }
 
   /** Cuts the file to `length` bytes, or extends it with zeros. */
   truncate(length = 0, options?: OpOptions): Future<void> {
-    checkInteger('length', length, 0, Number.MAX_SAFE_INTEGER);
     return this.#submit(ftruncate(this.descriptor, length), options);
   }
 
@@ -175,19 +231,6 @@ export class File implements AsyncDisposable {
   [Symbol.asyncDispose](): Future<void> {
     return this.close();
   }
-}
-
-function checkPosition(position: Position | undefined): number {
-  if (position === undefined || position === null) return CURRENT;
-  if (typeof position === 'bigint') {
-    if (position < 0n || position > Number.MAX_SAFE_INTEGER) {
-      throw outOfRange('position', `>= 0 && <= ${Number.MAX_SAFE_INTEGER}`, position);
-    }
-    return Number(position);
-  }
-  if (typeof position !== 'number') throw invalidType('position', 'of type number or bigint', position);
-  checkInteger('position', position, 0, Number.MAX_SAFE_INTEGER);
-  return position;
 }
 
 /** A string's bytes, or the view itself. */

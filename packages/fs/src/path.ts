@@ -7,6 +7,8 @@ export type PathLike = string | Buffer | URL;
 
 /** Bytes of a slot's scratch that hold a path and its terminator. What lies behind is the op's. */
 export const INLINE_PATH = 240;
+/** Where in the scratch a second path lies, which has as much room. */
+export const SECOND_PATH: number = INLINE_PATH;
 
 /** Checks a path and turns a URL into a string. */
 export function checkPath(path: unknown, name = 'path'): string | Buffer {
@@ -25,6 +27,14 @@ export function checkPath(path: unknown, name = 'path'): string | Buffer {
   return plain;
 }
 
+/**
+ * `checkPath` for an op that may be queued later: bytes are copied, so that nobody can take or change them meanwhile.
+ */
+export function keptPath(path: unknown, name = 'path'): string | Buffer {
+  const plain = checkPath(path, name);
+  return typeof plain === 'string' ? plain : Buffer.from(asBytes(plain));
+}
+
 /** A path in memory that the kernel can read. */
 export interface PlacedPath {
   readonly address: number;
@@ -34,23 +44,27 @@ export interface PlacedPath {
 
 const INLINE_CHARACTERS = Math.floor((INLINE_PATH - 1) / 3);
 
-/** Writes a path, zero-terminated, into the slot's scratch, or into memory of its own if it is too long for that. */
-export function placePath(slot: number, path: string | Buffer): PlacedPath {
+/**
+ * Writes a path, zero-terminated, into the slot's scratch, or into memory of its own if it is too long for that.
+ *
+ * @param offset where in the scratch: 0 or `SECOND_PATH`
+ */
+export function placePath(slot: number, path: string | Buffer, offset = 0): PlacedPath {
   const r = reactor();
   if (typeof path === 'string' && path.length <= INLINE_CHARACTERS) {
     const { bytes } = r.scratch(slot);
-    const at = scratchOffset(slot);
+    const at = scratchOffset(slot) + offset;
     bytes[at + bytes.write(path, at)] = 0;
-    return { address: r.scratchAddress(slot), hold: null };
+    return { address: r.scratchAddress(slot) + offset, hold: null };
   }
   // A view of our own: what the caller's says of its length is not believed.
   const source = typeof path === 'string' ? Buffer.from(path) : asBytes(path);
   if (source.length < INLINE_PATH) {
     const { bytes } = r.scratch(slot);
-    const at = scratchOffset(slot);
+    const at = scratchOffset(slot) + offset;
     bytes.set(source, at);
     bytes[at + source.length] = 0;
-    return { address: r.scratchAddress(slot), hold: null };
+    return { address: r.scratchAddress(slot) + offset, hold: null };
   }
   // Never shown to anybody, so nothing can detach it.
   const hold = Buffer.allocUnsafeSlow(source.length + 1);

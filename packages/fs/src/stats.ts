@@ -1,4 +1,4 @@
-import { constants } from 'node:fs';
+import { type BigIntStats, constants } from 'node:fs';
 
 const { S_IFMT, S_IFREG, S_IFDIR, S_IFLNK, S_IFIFO, S_IFSOCK, S_IFCHR, S_IFBLK } = constants;
 
@@ -90,4 +90,36 @@ export class Stats {
   isBlockDevice(): boolean {
     return (this.mode & S_IFMT) === S_IFBLK;
   }
+}
+
+/** `makedev` backwards. */
+const major = (device: bigint): number =>
+  Number(((device >> 8n) & 0xfffn) | ((device >> 32n) & 0xffff_f000n));
+const minor = (device: bigint): number => Number((device & 0xffn) | ((device >> 12n) & 0xffff_ff00n));
+
+/** A `struct statx` of what Node found out, as the kernel would have written it: the fields that `Stats` reads. */
+export function statxOf(stats: BigIntStats): Buffer {
+  const bytes = Buffer.alloc(256);
+  bytes.writeUInt32LE(Number(stats.blksize), 4);
+  bytes.writeUInt32LE(Number(stats.nlink), 16);
+  bytes.writeUInt32LE(Number(stats.uid), 20);
+  bytes.writeUInt32LE(Number(stats.gid), 24);
+  bytes.writeUInt16LE(Number(stats.mode), 28);
+  bytes.writeBigUInt64LE(stats.ino, 32);
+  bytes.writeBigUInt64LE(stats.size, 40);
+  bytes.writeBigUInt64LE(stats.blocks, 48);
+  const time = (ns: bigint, at: number): void => {
+    const rest = ((ns % 1_000_000_000n) + 1_000_000_000n) % 1_000_000_000n;
+    bytes.writeBigInt64LE((ns - rest) / 1_000_000_000n, at);
+    bytes.writeUInt32LE(Number(rest), at + 8);
+  };
+  time(stats.atimeNs, 64);
+  time(stats.birthtimeNs, 80);
+  time(stats.ctimeNs, 96);
+  time(stats.mtimeNs, 112);
+  bytes.writeUInt32LE(major(stats.rdev), 128);
+  bytes.writeUInt32LE(minor(stats.rdev), 132);
+  bytes.writeUInt32LE(major(stats.dev), 136);
+  bytes.writeUInt32LE(minor(stats.dev), 140);
+  return bytes;
 }

@@ -202,10 +202,6 @@ export const OPCODE_SINCE: readonly string[] = [
   '6.16',
 ];
 
-// io_uring_params.flags
-export const IORING_SETUP_IOPOLL = 0x1;
-export const IORING_SETUP_SQPOLL = 0x2;
-
 // sqe.flags
 export const IOSQE_FIXED_FILE = 0x01;
 export const IOSQE_IO_DRAIN = 0x02;
@@ -225,6 +221,9 @@ export const IORING_RECVSEND_FIXED_BUF = 0x4; // 6.0
 export const IORING_SEND_ZC_REPORT_USAGE = 0x8; // 6.2
 export const IORING_RECVSEND_BUNDLE = 0x10; // 6.10
 
+/** What the second completion of a zero-copy send says (`IORING_SEND_ZC_REPORT_USAGE`): the kernel copied after all. */
+export const IORING_NOTIF_USAGE_ZC_COPIED = -0x8000_0000; // 6.2, as a signed 32-bit result
+
 // sqe.fsync_flags
 export const IORING_FSYNC_DATASYNC = 0x1;
 
@@ -236,6 +235,17 @@ export const IORING_TIMEOUT_REALTIME = 0x8; // 5.15
 export const IORING_LINK_TIMEOUT_UPDATE = 0x10; // 5.15
 export const IORING_TIMEOUT_ETIME_SUCCESS = 0x20; // 5.16
 export const IORING_TIMEOUT_MULTISHOT = 0x40; // 6.4
+
+// sqe.install_fd_flags
+export const IORING_FIXED_FD_NO_CLOEXEC = 0x1;
+
+// sqe.fd of FUTEX_WAIT and FUTEX_WAKE, flags of struct futex_waitv; without FUTEX2_PRIVATE the futex is shared
+export const FUTEX2_SIZE_U32 = 0x2;
+/** Futexes one FUTEX_WAITV can wait for. */
+export const FUTEX_WAITV_MAX = 128;
+
+// sqe.addr of FILES_UPDATE: in the place of a descriptor
+export const IORING_REGISTER_FILES_SKIP = -2; // 5.14
 
 // sqe.len of POLL_ADD and POLL_REMOVE
 export const IORING_POLL_ADD_MULTI = 0x1; // 5.13
@@ -288,12 +298,22 @@ export const IORING_REGISTER_IOWQ_MAX_WORKERS = 19;
 export const IORING_REGISTER_PBUF_RING = 22;
 export const IORING_UNREGISTER_PBUF_RING = 23;
 export const IORING_REGISTER_FILE_ALLOC_RANGE = 25;
+export const IORING_REGISTER_PBUF_STATUS = 26; // 6.8
 /** Flag of REGISTER_FILES2 and REGISTER_BUFFERS2: an empty table. */
 export const IORING_RSRC_REGISTER_SPARSE = 0x1; // 5.19
 /** 6.12: flag of IORING_REGISTER_PBUF_RING. */
 export const IOU_PBUF_RING_INC = 2;
 
+// io_uring_params.flags: the modes; the rest is native code's to choose
+export const IORING_SETUP_IOPOLL = 0x1;
+export const IORING_SETUP_SQPOLL = 0x2;
+export const IORING_SETUP_SQ_AFF = 0x4;
+/** 6.13 */
+export const IORING_SETUP_HYBRID_IOPOLL = 0x2_0000;
+
 // io_uring_params.features
+/** 6.3: stands for `IORING_MSG_RING_FLAGS_PASS`, which cannot be probed by itself. */
+export const IORING_FEAT_REG_REG_RING = 0x2000;
 export const IORING_FEAT_RECVSEND_BUNDLE = 0x4000; // 6.10
 /** 6.12 */
 export const IORING_FEAT_MIN_TIMEOUT = 0x8000;
@@ -301,12 +321,135 @@ export const IORING_FEAT_MIN_TIMEOUT = 0x8000;
 // io_uring_probe_op.flags
 export const IO_URING_OP_SUPPORTED = 0x1;
 
-// openat(2), statx(2)
+// openat(2), statx(2), unlinkat(2), linkat(2)
 export const AT_FDCWD = -100;
+export const AT_SYMLINK_NOFOLLOW = 0x100;
+export const AT_REMOVEDIR = 0x200;
+export const AT_SYMLINK_FOLLOW = 0x400;
+export const AT_NO_AUTOMOUNT = 0x800;
 export const AT_EMPTY_PATH = 0x1000;
+export const AT_STATX_FORCE_SYNC = 0x2000;
+export const AT_STATX_DONT_SYNC = 0x4000;
 export const O_CLOEXEC = 0o2000000;
+export const O_TMPFILE = 0o20200000;
+export const STATX_TYPE = 0x0001;
+export const STATX_MODE = 0x0002;
+export const STATX_NLINK = 0x0004;
+export const STATX_UID = 0x0008;
+export const STATX_GID = 0x0010;
+export const STATX_ATIME = 0x0020;
+export const STATX_MTIME = 0x0040;
+export const STATX_CTIME = 0x0080;
+export const STATX_INO = 0x0100;
+export const STATX_SIZE = 0x0200;
+export const STATX_BLOCKS = 0x0400;
 export const STATX_BASIC_STATS = 0x07ff;
 export const STATX_BTIME = 0x0800;
+
+// openat2(2): open_how.resolve
+export const RESOLVE_NO_XDEV = 0x01;
+export const RESOLVE_NO_MAGICLINKS = 0x02;
+export const RESOLVE_NO_SYMLINKS = 0x04;
+export const RESOLVE_BENEATH = 0x08;
+export const RESOLVE_IN_ROOT = 0x10;
+export const RESOLVE_CACHED = 0x20; // 5.12
+
+// renameat2(2)
+export const RENAME_NOREPLACE = 0x1;
+export const RENAME_EXCHANGE = 0x2;
+export const RENAME_WHITEOUT = 0x4;
+
+// preadv2(2), pwritev2(2): sqe.rw_flags
+export const RWF_HIPRI = 0x01;
+export const RWF_DSYNC = 0x02;
+export const RWF_SYNC = 0x04;
+export const RWF_NOWAIT = 0x08;
+export const RWF_APPEND = 0x10;
+export const RWF_NOAPPEND = 0x20; // 6.9
+export const RWF_ATOMIC = 0x40; // 6.11
+export const RWF_DONTCACHE = 0x80; // 6.14
+/** The most buffers that one vectored op takes. */
+export const UIO_MAXIOV = 1024;
+
+// fallocate(2)
+export const FALLOC_FL_KEEP_SIZE = 0x01;
+export const FALLOC_FL_PUNCH_HOLE = 0x02;
+export const FALLOC_FL_COLLAPSE_RANGE = 0x08;
+export const FALLOC_FL_ZERO_RANGE = 0x10;
+export const FALLOC_FL_INSERT_RANGE = 0x20;
+export const FALLOC_FL_UNSHARE_RANGE = 0x40;
+
+// posix_fadvise(2)
+export const POSIX_FADV_NORMAL = 0;
+export const POSIX_FADV_RANDOM = 1;
+export const POSIX_FADV_SEQUENTIAL = 2;
+export const POSIX_FADV_WILLNEED = 3;
+export const POSIX_FADV_DONTNEED = 4;
+export const POSIX_FADV_NOREUSE = 5;
+
+// sync_file_range(2)
+export const SYNC_FILE_RANGE_WAIT_BEFORE = 0x1;
+export const SYNC_FILE_RANGE_WRITE = 0x2;
+export const SYNC_FILE_RANGE_WAIT_AFTER = 0x4;
+
+// setxattr(2)
+export const XATTR_CREATE = 0x1;
+export const XATTR_REPLACE = 0x2;
+/** The most bytes that the value of an extended attribute has. */
+export const XATTR_SIZE_MAX = 65_536;
+
+// splice(2), tee(2)
+export const SPLICE_F_MOVE = 0x1;
+export const SPLICE_F_NONBLOCK = 0x2;
+export const SPLICE_F_MORE = 0x4;
+/** io_uring's own: `splice_fd_in` is a direct descriptor. */
+export const SPLICE_F_FD_IN_FIXED = 0x8000_0000;
+
+// poll(2), epoll_ctl(2)
+export const POLLIN = 0x1;
+export const POLLPRI = 0x2;
+export const POLLOUT = 0x4;
+export const POLLERR = 0x8;
+export const POLLHUP = 0x10;
+export const POLLRDHUP = 0x2000;
+export const EPOLLEXCLUSIVE = 0x1000_0000;
+export const EPOLLONESHOT = 0x4000_0000;
+export const EPOLLET = 0x8000_0000;
+export const EPOLL_CTL_ADD = 1;
+export const EPOLL_CTL_DEL = 2;
+export const EPOLL_CTL_MOD = 3;
+
+// waitid(2)
+export const P_ALL = 0;
+export const P_PID = 1;
+export const P_PGID = 2;
+export const P_PIDFD = 3;
+export const WNOHANG = 0x1;
+export const WSTOPPED = 0x2;
+export const WEXITED = 0x4;
+export const WCONTINUED = 0x8;
+export const WNOWAIT = 0x100_0000;
+export const CLD_EXITED = 1;
+export const CLD_KILLED = 2;
+export const CLD_DUMPED = 3;
+export const CLD_TRAPPED = 4;
+export const CLD_STOPPED = 5;
+export const CLD_CONTINUED = 6;
+
+// madvise(2): what changes no contents
+export const MADV_NORMAL = 0;
+export const MADV_RANDOM = 1;
+export const MADV_SEQUENTIAL = 2;
+export const MADV_WILLNEED = 3;
+export const MADV_HUGEPAGE = 14;
+export const MADV_NOHUGEPAGE = 15;
+export const MADV_COLD = 20; // 5.4
+export const MADV_PAGEOUT = 21; // 5.4
+export const MADV_POPULATE_READ = 22; // 5.14
+export const MADV_POPULATE_WRITE = 23; // 5.14
+
+// getauxval(3)
+export const AT_PAGESZ = 6;
 
 // socket(2) and friends
 export const AF_UNIX = 1;
@@ -318,16 +461,28 @@ export const SOCK_NONBLOCK = 0o4000;
 export const SOCK_CLOEXEC = 0o2000000;
 export const SOL_SOCKET = 1;
 export const SO_REUSEADDR = 2;
+export const SO_RCVBUF = 8;
+export const SO_KEEPALIVE = 9;
+export const SO_LINGER = 13;
 export const SO_REUSEPORT = 15;
 export const IPPROTO_TCP = 6;
 export const TCP_NODELAY = 1;
 export const IPPROTO_IPV6 = 41;
 export const IPV6_V6ONLY = 26;
+export const MSG_PEEK = 0x2;
+export const MSG_CTRUNC = 0x8;
+export const MSG_TRUNC = 0x20;
+export const MSG_DONTWAIT = 0x40;
 export const MSG_WAITALL = 0x100;
 export const MSG_NOSIGNAL = 0x4000;
 export const SHUT_RD = 0;
 export const SHUT_WR = 1;
 export const SHUT_RDWR = 2;
+
+/** Bytes of the longest `sun_path`. */
+export const UNIX_PATH_MAX = 108;
+/** The most stretches of memory in one call, `UIO_MAXIOV`. */
+export const IOV_MAX = 1024;
 
 /** The most that one read(2) or write(2) moves: INT_MAX rounded down to a page. */
 export const MAX_RW_COUNT = 0x7fff_f000;
@@ -338,14 +493,17 @@ export const EINTR = -4;
 export const EIO = -5;
 export const ENXIO = -6;
 export const EBADF = -9;
+export const ECHILD = -10;
 export const EAGAIN = -11;
 export const ENOMEM = -12;
+export const EEXIST = -17;
 export const EINVAL = -22;
 export const ENFILE = -23;
 export const EMFILE = -24;
 export const EPIPE = -32;
 export const ETIME = -62;
 export const EPROTO = -71;
+export const EBADFD = -77;
 export const EOPNOTSUPP = -95;
 export const EADDRINUSE = -98;
 export const EADDRNOTAVAIL = -99;
@@ -355,3 +513,75 @@ export const ENOTCONN = -107;
 export const ETIMEDOUT = -110;
 export const EALREADY = -114;
 export const ECANCELED = -125;
+
+/** Something of the kernel's: its name without the prefix, and the kernel that brought it. */
+export interface Named {
+  readonly bit: number;
+  readonly name: string;
+  readonly since: string;
+}
+
+/** All `IORING_SETUP_*` flags. */
+export const SETUP_FLAGS: readonly Named[] = [
+  { bit: 0x1, name: 'IOPOLL', since: '5.1' },
+  { bit: 0x2, name: 'SQPOLL', since: '5.1' },
+  { bit: 0x4, name: 'SQ_AFF', since: '5.1' },
+  { bit: 0x8, name: 'CQSIZE', since: '5.5' },
+  { bit: 0x10, name: 'CLAMP', since: '5.6' },
+  { bit: 0x20, name: 'ATTACH_WQ', since: '5.6' },
+  { bit: 0x40, name: 'R_DISABLED', since: '5.10' },
+  { bit: 0x80, name: 'SUBMIT_ALL', since: '5.18' },
+  { bit: 0x100, name: 'COOP_TASKRUN', since: '5.19' },
+  { bit: 0x200, name: 'TASKRUN_FLAG', since: '5.19' },
+  { bit: 0x400, name: 'SQE128', since: '5.19' },
+  { bit: 0x800, name: 'CQE32', since: '5.19' },
+  { bit: 0x1000, name: 'SINGLE_ISSUER', since: '6.0' },
+  { bit: 0x2000, name: 'DEFER_TASKRUN', since: '6.1' },
+  { bit: 0x4000, name: 'NO_MMAP', since: '6.5' },
+  { bit: 0x8000, name: 'REGISTERED_FD_ONLY', since: '6.5' },
+  { bit: 0x1_0000, name: 'NO_SQARRAY', since: '6.6' },
+  { bit: 0x2_0000, name: 'HYBRID_IOPOLL', since: '6.13' },
+  { bit: 0x4_0000, name: 'CQE_MIXED', since: '6.18' },
+  { bit: 0x8_0000, name: 'SQE_MIXED', since: '6.19' },
+  { bit: 0x10_0000, name: 'SQ_REWIND', since: '7.0' },
+];
+
+/** All `IORING_FEAT_*` bits. */
+export const FEATURES: readonly Named[] = [
+  { bit: 0x1, name: 'SINGLE_MMAP', since: '5.4' },
+  { bit: 0x2, name: 'NODROP', since: '5.5' },
+  { bit: 0x4, name: 'SUBMIT_STABLE', since: '5.5' },
+  { bit: 0x8, name: 'RW_CUR_POS', since: '5.6' },
+  { bit: 0x10, name: 'CUR_PERSONALITY', since: '5.6' },
+  { bit: 0x20, name: 'FAST_POLL', since: '5.7' },
+  { bit: 0x40, name: 'POLL_32BITS', since: '5.9' },
+  { bit: 0x80, name: 'SQPOLL_NONFIXED', since: '5.11' },
+  { bit: 0x100, name: 'EXT_ARG', since: '5.11' },
+  { bit: 0x200, name: 'NATIVE_WORKERS', since: '5.12' },
+  { bit: 0x400, name: 'RSRC_TAGS', since: '5.13' },
+  { bit: 0x800, name: 'CQE_SKIP', since: '5.17' },
+  { bit: 0x1000, name: 'LINKED_FILE', since: '5.17' },
+  { bit: 0x2000, name: 'REG_REG_RING', since: '6.3' },
+  { bit: 0x4000, name: 'RECVSEND_BUNDLE', since: '6.10' },
+  { bit: 0x8000, name: 'MIN_TIMEOUT', since: '6.12' },
+  { bit: 0x1_0000, name: 'RW_ATTR', since: '6.14' },
+  { bit: 0x2_0000, name: 'NO_IOWAIT', since: '6.15' },
+];
+
+/** Opcodes that a ring with IOPOLL takes; the others end with EINVAL there. */
+export const POLLED_OPCODES: readonly number[] = [
+  IORING_OP_NOP,
+  IORING_OP_READV,
+  IORING_OP_WRITEV,
+  IORING_OP_READ_FIXED,
+  IORING_OP_WRITE_FIXED,
+  IORING_OP_FILES_UPDATE,
+  IORING_OP_READ,
+  IORING_OP_WRITE,
+  IORING_OP_PROVIDE_BUFFERS,
+  IORING_OP_REMOVE_BUFFERS,
+  IORING_OP_MSG_RING,
+  IORING_OP_URING_CMD,
+  IORING_OP_READV_FIXED,
+  IORING_OP_WRITEV_FIXED,
+];

@@ -1,9 +1,19 @@
 import { readFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { getSystemErrorName } from 'node:util';
+import {
+  IORING_SETUP_HYBRID_IOPOLL,
+  IORING_SETUP_IOPOLL,
+  IORING_SETUP_SQ_AFF,
+  IORING_SETUP_SQPOLL,
+} from './abi.ts';
+import { addon, type RingOptions } from './loader.ts';
 
-/** What keeps io_uring from this process. */
-export type DenialReason = 'sysctl' | 'seccomp' | 'kernel' | 'memory' | 'descriptors' | 'unknown';
+/** What keeps io_uring from this process. `mode`: only in the mode asked for; without it there would be a ring. */
+export type DenialReason = 'sysctl' | 'seccomp' | 'kernel' | 'memory' | 'descriptors' | 'mode' | 'unknown';
+
+/** A mode of the ring that the kernel may refuse by itself. */
+export type RingMode = 'SQPOLL' | 'SQ_AFF' | 'IOPOLL' | 'HYBRID_IOPOLL';
 
 /** What the machine says of itself, as far as a denial is concerned. */
 export interface DenialEvidence {
@@ -15,6 +25,8 @@ export interface DenialEvidence {
   readonly seccomp: number | null;
   /** `uname -r` */
   readonly kernel: string;
+  /** The first mode asked for that the kernel refuses; null where it refuses the plain ring too. */
+  readonly mode?: RingMode | null;
 }
 
 /** io_uring cannot be used here. The message says what denied it and what to do about it. */
@@ -33,6 +45,7 @@ export class UringUnavailableError extends Error {
 }
 
 const EPERM = -1;
+const EAGAIN = -11;
 const ENOMEM = -12;
 const ENFILE = -23;
 const EMFILE = -24;
@@ -48,22 +61,63 @@ function numberIn(path: string, pattern: RegExp): number | null {
   }
 }
 
-/** Collects what `explain` needs. */
-export function evidence(result: number): DenialEvidence {
+const MODES: readonly (readonly [RingMode, flag: number])[] = [
+  ['SQPOLL', IORING_SETUP_SQPOLL],
+  ['SQ_AFF', IORING_SETUP_SQ_AFF],
+  ['IOPOLL', IORING_SETUP_IOPOLL],
+  ['HYBRID_IOPOLL', IORING_SETUP_HYBRID_IOPOLL],
+];
+
+/** Tries small rings, each with one mode more, until the kernel refuses one. */
+function refusedMode({ modeFlags = 0, sqCpu = 0 }: RingOptions): RingMode | null {
+  if (modeFlags === 0 || addon().trySetup(0, 0) !== 0) return null;
+  let flags = 0;
+  for (const [mode, flag] of MODES) {
+    flags |= modeFlags & flag;
+    if ((modeFlags & flag) !== 0 && addon().trySetup(flags, sqCpu) !== 0) return mode;
+  }
+  return null;
+}
+
+/** Collects what `explain` needs, for a ring that was to have these options. */
+export function evidence(result: number, options: RingOptions = {}): DenialEvidence {
   return {
     result,
+    mode: refusedMode(options),
     sysctl: numberIn('/proc/sys/kernel/io_uring_disabled', /^(\d+)/),
     seccomp: numberIn('/proc/self/status', /^Seccomp:\s*(\d+)/m),
     kernel: release(),
   };
 }
 
-/** Says which of the three guards (sysctl, seccomp, kernel) refused, and how to get past it. */
-export function explain({ result, sysctl, seccomp, kernel }: DenialEvidence): UringUnavailableError {
+function refusal(mode: RingMode, result: number, kernel: string): string {
+  switch (mode) {
+    case 'SQPOLL':
+      if (result === EPERM) {
+        return `SQPOLL is forbidden, by a security module or by a kernel before 5.11 (this is Linux ${kernel}) that wants CAP_SYS_NICE for it. Run without the option sqpoll`;
+      }
+      if (result === EAGAIN || result === ENOMEM) {
+        return 'the kernel could not start the thread that SQPOLL needs: raise the limit of processes (ulimit -u, pids.max of the cgroup) or of memory, or run without the option sqpoll';
+      }
+      return `Linux ${kernel} refuses SQPOLL. Run without the option sqpoll`;
+    case 'SQ_AFF':
+      return 'the CPU named by the option sqpoll.cpu does not exist, is offline, or is not in the cpuset of this process. Name another one, or none';
+    case 'IOPOLL':
+      return `Linux ${kernel} refuses IOPOLL. Run without the option iopoll`;
+    case 'HYBRID_IOPOLL':
+      return `Linux ${kernel} refuses HYBRID_IOPOLL, which came with 6.13. Say iopoll: true instead of 'hybrid'`;
+  }
+}
+
+/** Says which of the guards (sysctl, seccomp, kernel) refused, or which mode was too much, and how to get past it. */
+export function explain({ result, sysctl, seccomp, kernel, mode }: DenialEvidence): UringUnavailableError {
   const name = result < 0 ? getSystemErrorName(result) : 'no error';
   const unavailable = (reason: DenialReason, explanation: string): UringUnavailableError =>
     new UringUnavailableError(reason, result, `${explanation} (io_uring_setup: ${name})`);
 
+  if (mode !== null && mode !== undefined) {
+    return unavailable('mode', `not in the mode asked for: ${refusal(mode, result, kernel)}`);
+  }
   if (result === ENOTSUP) {
     return unavailable(
       'kernel',

@@ -3,6 +3,7 @@ export {
   type DenialReason,
   evidence,
   explain,
+  type RingMode,
   UringUnavailableError,
 } from './denial.ts';
 export { type Addon, addon, type RingDescription, type RingOptions, type SocketName } from './loader.ts';

@@ -12,6 +12,7 @@ export const BATCH_POSITION = 5;
 export const FD_HIGH = 6;
 export const IN_FLIGHT = 7;
 export const CLOSING = 8;
+export const SPIN_BUDGET_NS = 9;
 
 /** Index into the counters (`Float64Array` over the shared memory). */
 export const ENTERS = 5;
@@ -22,6 +23,11 @@ export const OVERFLOWS = 9;
 export const LOOP_VISITS = 10;
 export const API_CALLS = 11;
 export const WAITS = 12;
+export const SPINS = 13;
+export const SPIN_HITS = 14;
+export const SPIN_NS = 15;
+export const IDLE_NS = 16;
+export const WAKEUPS = 17;
 
 /** Byte offset of the batch, and the 32-bit words of one completion in it: slot, generation, result, flags. */
 export const BATCH_OFFSET = 4096;

@@ -7,10 +7,12 @@ export interface Addon {
   /** The layout of the shared memory as the build has it: what `layout.ts` says. */
   readonly layout: Readonly<Record<string, number>>;
   open(options: RingOptions, dispatch: (count: number) => void): RingDescription | number;
+  trySetup(setupFlags: number, cpu: number): number;
   submit(): number;
   arm(): void;
   register(opcode: number, address: number, count: number): number;
   allocate(bytes: number): ArrayBuffer | number;
+  allocateForFds(bytes: number): ArrayBuffer | number;
   addressOf(view: Uint8Array): number;
   hold(view: Uint8Array): object | undefined;
   own(fd: number): void;
@@ -41,10 +43,26 @@ export interface RingOptions {
   readonly cqEntries?: number;
   /** Setup flags (`IORING_SETUP_*`) that may be used at all. @default all */
   readonly flagMask?: number;
+  /** Setup flags that there must be, or there is no ring: those of SQPOLL and IOPOLL. @default 0 */
+  readonly modeFlags?: number;
+  /** With SQPOLL: milliseconds that the kernel's thread looks for work before it sleeps. @default 1000 */
+  readonly sqIdle?: number;
+  /** With SQ_AFF: the CPU that the kernel's thread runs on. */
+  readonly sqCpu?: number;
+  /** Microseconds that a wait may spin at most before it sleeps; 0 for not at all. @default 0 */
+  readonly spinMax?: number;
+  /** The share of the time that may go into spins that bring nothing, 0 to 1. @default 0 */
+  readonly spinShare?: number;
+  /** Completions that a wait is to bring, unless `minWaitUs` microseconds pass before (6.12). @default 0 */
+  readonly minWaitCompletions?: number;
+  /** See `minWaitCompletions`. @default 0 */
+  readonly minWaitUs?: number;
 }
 
 /** The ring that the kernel gave, with the memory it shares. */
 export interface RingDescription {
+  /** Its descriptor: what other rings of the process send messages to. */
+  readonly fd: number;
   readonly shared: ArrayBuffer;
   readonly sqes: ArrayBuffer;
   readonly fds: ArrayBuffer;

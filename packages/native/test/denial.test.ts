@@ -1,9 +1,7 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { type DenialEvidence, explain, UringUnavailableError } from '@ouro/native';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { runCommand, runProgram } from '../../../testing/program.ts';
+import { runProgram } from '../../../testing/program.ts';
+import { buildSeccompLauncher, type SeccompLauncher } from '../../../testing/seccomp.ts';
 
 const EPERM = -1;
 const ENOMEM = -12;
@@ -52,17 +50,12 @@ describe('the explanation of a denial', () => {
 });
 
 describe('under a seccomp filter as Docker sets it', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'ouro-seccomp-'));
-  const launcher = join(folder, 'deny');
+  let seccomp: SeccompLauncher;
 
   beforeAll(async () => {
-    const source = join(folder, 'deny.c');
-    writeFileSync(source, LAUNCHER);
-    const { code, stderr } = await runCommand(['cc', '-O1', '-o', launcher, source]);
-    expect(stderr).toBe('');
-    expect(code).toBe(0);
+    seccomp = await buildSeccompLauncher();
   });
-  afterAll(() => rmSync(folder, { recursive: true }));
+  afterAll(() => seccomp.remove());
 
   it.each([
     ['EPERM', '1'],
@@ -75,7 +68,7 @@ describe('under a seccomp filter as Docker sets it', () => {
         console.log(capabilities().available, metrics().driver);
         setTimeout(() => console.log('the rest of Node goes on'), 1);
       `,
-      { under: [launcher, errno] },
+      { under: seccomp.denyWith(errno) },
     );
     expect(stdout).toBe('ERR_OURO_URING_UNAVAILABLE seccomp true\nfalse null\nthe rest of Node goes on\n');
     expect(code).toBe(0);
@@ -99,43 +92,9 @@ describe('under a seccomp filter as Docker sets it', () => {
         ];
         for (const begin of all) await begin().then(() => console.log('no error'), (error) => console.log(error.reason));
       `,
-      { under: [launcher, '1'] },
+      { under: seccomp.denyWith('1') },
     );
     expect(stderr).toBe('');
     expect(stdout).toBe('seccomp\n'.repeat(8));
   });
 });
-
-/** Puts a seccomp filter in force that answers the three io_uring calls with an errno, then runs a command. */
-const LAUNCHER = `
-#include <errno.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
-int main(int argc, char **argv) {
-  if (argc < 3) return 2;
-  const unsigned answer = SECCOMP_RET_ERRNO | (atoi(argv[1]) & SECCOMP_RET_DATA);
-  struct sock_filter filter[] = {
-    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_io_uring_setup, 2, 0),
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_io_uring_enter, 1, 0),
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_io_uring_register, 0, 1),
-    BPF_STMT(BPF_RET | BPF_K, answer),
-    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-  };
-  struct sock_fprog program = { sizeof(filter) / sizeof(filter[0]), filter };
-  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) {
-    perror("seccomp");
-    return 1;
-  }
-  execvp(argv[2], argv + 2);
-  perror(argv[2]);
-  return 1;
-}
-`;

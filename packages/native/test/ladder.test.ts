@@ -1,21 +1,23 @@
 import { describe, expect, it } from 'vitest';
 import { runProgram } from '../../../testing/program.ts';
 
+const SQPOLL = 1 << 1;
 const SINGLE_ISSUER = 1 << 12;
 const DEFER_TASKRUN = 1 << 13;
 const NO_SQARRAY = 1 << 16;
 const COOP_TASKRUN = 1 << 8;
+const TASKRUN_FLAG = 1 << 9;
 const SUBMIT_ALL = 1 << 7;
 const CQSIZE = 1 << 3;
 const CLAMP = 1 << 4;
-const top = SINGLE_ISSUER | DEFER_TASKRUN | NO_SQARRAY | SUBMIT_ALL | CQSIZE | CLAMP;
+const top = SINGLE_ISSUER | DEFER_TASKRUN | TASKRUN_FLAG | NO_SQARRAY | SUBMIT_ALL | CQSIZE | CLAMP;
 
 /** Sets a ring up with some of the flags taken away, as an older kernel would, and works it. */
-const program = (mask: number): string => `
+const program = (mask: number, mode: number): string => `
   import { addon } from '@ouro/native';
   const native = addon();
   const { open } = native;
-  native.open = (options, dispatch) => open({ ...options, flagMask: ${mask} }, dispatch);
+  native.open = (options, dispatch) => open({ ...options, flagMask: ${mask}, modeFlags: ${mode} }, dispatch);
   const { run, sleep, metrics } = await import('@ouro/runtime');
   const { nop, reactor } = await import('@ouro/runtime/driver');
   const { TcpListener, TcpStream } = await import('@ouro/net');
@@ -49,10 +51,20 @@ const program = (mask: number): string => `
   }, { entries: 64 });
 `;
 
+async function worked(mask: number, mode = 0): Promise<unknown> {
+  const { stdout, stderr, code } = await runProgram(program(mask >>> 0, mode), { env: { OURO_SQPOLL: '' } });
+  expect(stderr).toBe('');
+  expect(code).toBe(0);
+  return JSON.parse(stdout);
+}
+
+const well = { echoed: true, same: true, timers: 'timers', ended: 'AbortError' };
+
 describe('the ring works with the setup flags of', () => {
   it.each([
     ['6.6 and newer', 0xffff_ffff, top],
     ['6.1 (with the index array)', ~NO_SQARRAY, top & ~NO_SQARRAY],
+    ['6.1 without the flag that spinning looks at', ~TASKRUN_FLAG, top & ~TASKRUN_FLAG],
     [
       '6.0 (completions by interruption)',
       ~(NO_SQARRAY | DEFER_TASKRUN | COOP_TASKRUN),
@@ -62,15 +74,19 @@ describe('the ring works with the setup flags of', () => {
     ['5.6', CQSIZE | CLAMP, CQSIZE | CLAMP],
     ['5.1 (none at all)', 0, 0],
   ])('%s', async (_, mask, flags) => {
-    const { stdout, stderr, code } = await runProgram(program(mask >>> 0));
-    expect(stderr).toBe('');
-    expect(JSON.parse(stdout)).toEqual({
-      flags,
-      echoed: true,
-      same: true,
-      timers: 'timers',
-      ended: 'AbortError',
-    });
-    expect(code).toBe(0);
+    expect(await worked(mask)).toEqual({ flags, ...well });
+  });
+});
+
+describe('the ring with SQPOLL works with the setup flags of', () => {
+  const fullest = SINGLE_ISSUER | NO_SQARRAY | SUBMIT_ALL | CQSIZE | CLAMP;
+
+  it.each([
+    ['6.6 and newer', 0xffff_ffff, fullest],
+    ['6.0', ~NO_SQARRAY, fullest & ~NO_SQARRAY],
+    ['5.18', SUBMIT_ALL | CQSIZE | CLAMP, SUBMIT_ALL | CQSIZE | CLAMP],
+    ['5.11', 0, 0],
+  ])('%s', async (_, mask, flags) => {
+    expect(await worked(mask, SQPOLL)).toEqual({ flags: flags | SQPOLL, ...well });
   });
 });

@@ -20,9 +20,14 @@ export interface AddressError extends SystemError {
 
 /** A failed connect, as Node words it: `connect ECONNREFUSED 127.0.0.1:80`. */
 export function connectError(errno: number, address: string, port: number): AddressError {
+  return addressError(errno, 'connect', address, port);
+}
+
+/** A failed call that has to do with an address, as Node words it: `bind EADDRINUSE 127.0.0.1:80`. */
+export function addressError(errno: number, syscall: string, address: string, port: number): AddressError {
   const [code] = describe(errno);
-  const error = new Error(`connect ${code} ${hostPort(address, port)}`);
-  return Object.assign(error, { errno, code, syscall: 'connect', ...place(address, port) });
+  const error = new Error(`${syscall} ${code} ${hostPort(address, port)}`);
+  return Object.assign(error, { errno, code, syscall, ...place(address, port) });
 }
 
 /** None of a name's addresses could be connected to: as Node, with the first failure's code. */

@@ -30,6 +30,10 @@ const HEAD = IORING_OP_RECV | (IOSQE_BUFFER_SELECT << 8) | (IORING_RECV_MULTISHO
 export const HIGH_WATER = 262_144;
 const LOW_WATER = 65_536;
 
+/** Bytes that one receive brings where there are no provided buffers. */
+const OWN_BYTES = 16_384;
+const NOTHING = new Uint8Array(0);
+
 /** Somebody who waits for a chunk. */
 class Waiter<T> extends Deferred<T> {
   readonly #receiver: Receiver;
@@ -50,14 +54,16 @@ awaitFast(Waiter);
 
 /**
  * What arrives on one socket: a multishot receive (6.0) into the thread's provided buffers, copied out at once so
- * that the buffer can go back. It is armed when somebody first waits, and given up while too much lies unread, so
+ * that the buffer can go back; where the kernel gives no such buffers, receives of one's own, one after the other. It is armed when somebody first waits, and given up while too much lies unread, so
  * that TCP's own flow control reaches the peer.
  */
 export class Receiver implements Completion, BatchEnd {
   readonly resultIsFd = false;
   refed: boolean;
   readonly #fd: number;
-  readonly #buffers: BufferRing = receiveBuffers();
+  readonly #buffers: BufferRing | null = receiveBuffers();
+  /** Where bytes arrive if there are no provided buffers: memory that no script sees. */
+  #own: Buffer | null = null;
   readonly #chunks: Buffer[] = [];
   /** What the batch in hand has brought: where it lies, its length, the buffer to give back (or -1). */
   #pieceAt = 0;
@@ -168,7 +174,12 @@ export class Receiver implements Completion, BatchEnd {
     if (this.#slot >= 0 || this.#ended || this.#closed) return;
     const r = reactor();
     const slot = r.take(this);
-    r.push(slot, HEAD, this.#fd, 0, 0, 0, 0, this.#buffers.group, 0);
+    const buffers = this.#buffers;
+    if (buffers !== null) r.push(slot, HEAD, this.#fd, 0, 0, 0, 0, buffers.group, 0);
+    else {
+      this.#own ??= Buffer.allocUnsafeSlow(OWN_BYTES);
+      r.push(slot, IORING_OP_RECV, this.#fd, 0, r.addon.addressOf(this.#own), OWN_BYTES, 0, 0, 0);
+    }
     this.#slot = slot;
     this.#stopping = false;
   }
@@ -177,15 +188,16 @@ export class Receiver implements Completion, BatchEnd {
     const slot = this.#slot;
     const more = (flags & IORING_CQE_F_MORE) !== 0;
     if (!more) this.#slot = -1;
-    if (result > 0) this.#arrived(this.#buffers.take(flags, result), result, BufferRing.spent(flags));
-    else {
-      const spent = BufferRing.spent(flags);
-      if (spent >= 0) this.#buffers.give(spent);
+    const buffers = this.#buffers;
+    if (result > 0) {
+      if (buffers === null) this.#arrived(0, result, -1);
+      else this.#arrived(buffers.take(flags, result), result, BufferRing.spent(flags));
+    } else {
       // The ring was empty: every buffer that was out has been copied and given back by the end of this batch, so
       // arming again is all it takes. Being stopped is our own doing.
       if (result === 0) this.#end(null);
-      else if (result !== ENOBUFS && !(result === ECANCELED && this.#stopping))
-        this.#end(socketError(result, 'read'));
+      else if (result === ENOBUFS && buffers !== null) buffers.starve();
+      else if (!(result === ECANCELED && this.#stopping)) this.#end(socketError(result, 'read'));
     }
     if (more) {
       if (this.#buffered + this.#gathered >= HIGH_WATER) this.#cancel(slot);
@@ -198,7 +210,7 @@ export class Receiver implements Completion, BatchEnd {
   /** Notes where bytes lie; what one batch brings is copied out together, when it is over. */
   #arrived(at: number, length: number, spent: number): void {
     if (this.#closed) {
-      if (spent >= 0) this.#buffers.give(spent);
+      if (spent >= 0) this.#buffers?.give(spent);
       return;
     }
     if (this.#gathered === 0) {
@@ -223,13 +235,18 @@ export class Receiver implements Completion, BatchEnd {
     if (this.#gathered === 0) return;
     let chunk = this.#allocate();
     if (this.#morePieces === null && this.#gathered <= MOST_CHUNK) {
-      copy(this.#buffers.bytes, this.#pieceAt, chunk, 0, this.#pieceLength);
-      if (this.#pieceSpent >= 0) this.#buffers.give(this.#pieceSpent);
+      copy(this.#source, this.#pieceAt, chunk, 0, this.#pieceLength);
+      if (this.#pieceSpent >= 0) this.#buffers?.give(this.#pieceSpent);
     } else {
       chunk = this.#gatherMany(chunk);
     }
     this.#gathered = 0;
     this.#deliver(chunk);
+  }
+
+  /** Where pieces lie. */
+  get #source(): Uint8Array {
+    return this.#buffers?.bytes ?? this.#own ?? NOTHING;
   }
 
   /**
@@ -246,7 +263,7 @@ export class Receiver implements Completion, BatchEnd {
   #gatherMany(first: Buffer): Buffer {
     const pieces = [this.#pieceAt, this.#pieceLength, this.#pieceSpent, ...(this.#morePieces ?? [])];
     this.#morePieces = null;
-    const source = this.#buffers.bytes;
+    const source = this.#source;
     let chunk = first;
     let filled = 0;
     for (let i = 0; i < pieces.length; i += 3) {
@@ -265,7 +282,7 @@ export class Receiver implements Completion, BatchEnd {
         at += part;
         length -= part;
       }
-      if (pieces[i + 2] >= 0) this.#buffers.give(pieces[i + 2]);
+      if (pieces[i + 2] >= 0) this.#buffers?.give(pieces[i + 2]);
     }
     return chunk;
   }

@@ -36,11 +36,11 @@ import {
 } from '@ouro/runtime/driver';
 import { checkHost, checkPort, type Endpoint, resolve, type SocketAddress } from './address.ts';
 import { busyError, connectError, connectErrors, socketError } from './errors.ts';
-import { connect } from './op/connect.ts';
-import { recv } from './op/recv.ts';
-import { Send, SendQueue } from './op/send.ts';
+import { connectEndpoint } from './op/connect.ts';
+import { recvAt } from './op/recv.ts';
 import { shutdown } from './op/shutdown.ts';
 import { Receiver } from './receiver.ts';
+import { Send, SendQueue } from './send-queue.ts';
 import { Wait } from './wait.ts';
 
 /** Where and how to connect. */
@@ -146,7 +146,7 @@ export class TcpStream implements AsyncDisposable, AsyncIterable<Buffer> {
     if (this.#reading?.inFlight === true) return rejected(busyError());
     // Memory that scripts can take away is only written to when the bytes are there: so none are lost with it.
     if (this.#receiver?.active || address === UNSTABLE) return bound(this.#receive().read(buffer), options);
-    this.#reading = begin(new Transfer(recv(this.descriptor, buffer, address), 'short', 'socket'), options);
+    this.#reading = begin(new Transfer(recvAt(this.descriptor, buffer, address), 'short', 'socket'), options);
     return this.#reading;
   }
 
@@ -304,7 +304,7 @@ async function connectTo(steps: Steps, to: Endpoint, noDelay: boolean): Promise<
   if (fd < 0) throw connectError(fd, to.address, to.port);
   try {
     if (noDelay) addon.setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-    await steps.step(begin(new Operation(connect(fd, to))));
+    await steps.step(begin(new Operation(connectEndpoint(fd, to))));
   } catch (error) {
     await close(fd);
     throw error;

@@ -4,7 +4,7 @@ import { awaitFast, type Future, rejected, resolved } from './future.ts';
 import { Group, type Member } from './group.ts';
 import { Op } from './op.ts';
 import { type OpOptions, refusal } from './op-options.ts';
-import { discardResult, errorOf, gaveUp, HANDLE_CLOSED, refersToClosed } from './operation.ts';
+import { discardResult, errorOf, gaveUp, HANDLE_CLOSED } from './operation.ts';
 import { type Reactor, reactor } from './reactor.ts';
 import { bound } from './time.ts';
 
@@ -59,13 +59,14 @@ class Batch extends Group<unknown[]> {
   #begin(r: Reactor, member: Member): void {
     const { op } = member;
     const { opcode, kind } = op;
-    if (refersToClosed(op)) throw closedError(kind.syscall);
+    if (op.refersToClosed) throw closedError(kind.syscall);
     if (r.supports(opcode)) {
       member.push(r, r.take(member), 0);
       return;
     }
     const elsewhere = op.elsewhere();
     if (elsewhere === null) throw unsupportedError(opcode, kind.syscall);
+    r.counts.elsewhere[opcode]++;
     elsewhere.then(
       (result) => member.finish(result, 0),
       (error: unknown) => this.#refuse(member, error),

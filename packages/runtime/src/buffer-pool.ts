@@ -54,6 +54,11 @@ class BufferTable {
     return addon.register(opcode, addon.addressOf(new Uint8Array(request.buffer)), request.byteLength);
   }
 
+  /** Entries in use. */
+  get used(): number {
+    return TABLE_ENTRIES - this.#free.length;
+  }
+
   /** An index for the memory, or -errno. */
   add(address: number, length: number): number {
     const index = this.#free.pop();
@@ -96,6 +101,11 @@ function tableOf(r: Reactor): BufferTable {
     tables.set(r, table);
   }
   return table;
+}
+
+/** How many stretches of memory are registered with the ring of a reactor. */
+export function registeredBuffers(r: Reactor): number {
+  return tables.get(r)?.used ?? 0;
 }
 
 /** A pool that nobody has any more gives its entry back. */

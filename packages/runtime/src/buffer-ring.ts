@@ -1,82 +1,121 @@
 import {
-  EINVAL,
   IORING_CQE_BUFFER_SHIFT,
   IORING_CQE_F_BUF_MORE,
   IORING_CQE_F_BUFFER,
   IORING_FEAT_MIN_TIMEOUT,
-  IORING_REGISTER_PBUF_RING,
-  IOU_PBUF_RING_INC,
+  IORING_SETUP_SQPOLL,
 } from '@ouro/native/abi';
-import { systemError } from './errors.ts';
+import { BufferGroup, borrow, giveBack } from './buffer-group.ts';
+import { checkInteger, outOfRange } from './errors.ts';
 import { type Reactor, reactor } from './reactor.ts';
 
-const TWO_32 = 4_294_967_296;
-/** Bytes of `struct io_uring_buf`: addr, len, bid, and in the first one the ring's tail. */
-const ENTRY_BYTES = 16;
-const TAIL_AT = 14;
 const CACHE_LINE = 64;
+const MOST_ENTRIES = 32_768;
+const MOST_SIZE = 1 << 30;
+/** The most that a ring may reserve: what every engine can show as one ArrayBuffer. */
+const MOST_BYTES = 2 ** 32 - 4096;
+
+/** How many buffers, and of what size. */
+export interface BufferRingOptions {
+  /** The most buffers that there may be: a power of two up to 32768. Only what is used becomes memory. */
+  readonly entries: number;
+  /** Bytes of each. */
+  readonly size: number;
+  /** Buffers to begin with; when they run out there are twice as many, up to `entries`. @default entries */
+  readonly initial?: number | undefined;
+  /** Let small receives share a buffer, where the kernel can (6.12, `IOU_PBUF_RING_INC`). @default true */
+  readonly incremental?: boolean | undefined;
+}
 
 /**
- * A ring of provided buffers (5.19, `IORING_REGISTER_PBUF_RING`): the kernel takes a buffer only when data has
- * arrived, so ten thousand idle connections hold none. Mapped into JavaScript: giving a buffer back is four stores
- * and the tail.
+ * A ring of provided buffers (5.19): the kernel takes a buffer only when data has arrived, so ten thousand idle
+ * connections hold none. Mapped into JavaScript: giving a buffer back is four stores and the tail.
  */
-export class BufferRing {
-  /** `buf_group` of the ops that select from here. */
-  readonly group: number;
+export class BufferRing implements Disposable {
   readonly entries: number;
   /** Bytes of one buffer. */
   readonly size: number;
-  /** Whether one buffer may serve several receives, one after the other. */
-  readonly incremental: boolean;
   /** All buffers; `take` says where in here. */
   readonly bytes: Uint8Array;
+  readonly #group: BufferGroup;
+  readonly #memory: ArrayBuffer;
   readonly #address: number;
-  readonly #words: Uint32Array;
-  readonly #halves: Uint16Array;
   /** Bytes from the beginning of one buffer to that of the next. */
   readonly #stride: number;
   /** How far each buffer is filled: never 0 only where the kernel fills buffers piece by piece. */
   readonly #filled: Uint32Array;
-  #tail = 0;
+  /** Which buffer was given after each: the order in which a bundle fills them. */
+  readonly #following: Uint16Array;
+  /** Leases of each buffer that have not been given back. */
+  readonly #leases: Uint16Array;
+  /** 1 where the kernel has done with a buffer that is still leased. */
+  readonly #spent: Uint8Array;
+  #last = 0;
+  #provided = 0;
+  #available = 0;
+  #starved = 0;
+  /** Those who wait for a buffer. */
+  readonly #hungry: Set<() => void> = new Set();
 
   /**
-   * @param entries buffers: a power of two up to 32768
-   * @param size bytes of each
-   * @param incremental let small receives share a buffer, where the kernel can (6.12, `IOU_PBUF_RING_INC`)
+   * @throws RangeError for sizes that make no sense; `ENOMEM` with `syscall: 'io_uring_register'` if the limit of locked
+   *   memory is too low for the ring's entries (16 bytes each; the buffers do not count)
    */
-  constructor(r: Reactor, group: number, entries: number, size: number, incremental = true) {
-    this.group = group;
+  constructor(options: BufferRingOptions) {
+    const { entries, size, initial = entries, incremental = true } = options;
+    checkInteger('options.entries', entries, 1, MOST_ENTRIES);
+    if ((entries & (entries - 1)) !== 0) throw outOfRange('options.entries', 'a power of two', entries);
+    checkInteger('options.size', size, 1, MOST_SIZE);
+    checkInteger('options.initial', initial, 1, entries);
+    // Buffers that begin at multiples of a large power of two would all fall into the same few sets of the cache.
+    this.#stride = Math.ceil(size / CACHE_LINE) * CACHE_LINE + CACHE_LINE;
+    if (entries * this.#stride > MOST_BYTES)
+      throw outOfRange('options.size', `<= ${Math.floor(MOST_BYTES / entries) - 2 * CACHE_LINE}`, size);
     this.entries = entries;
     this.size = size;
-    // Buffers that begin at multiples of a large power of two would all fall into the same few sets of the cache.
-    this.#stride = size + CACHE_LINE;
     this.#filled = new Uint32Array(entries);
-    const ring = memory(r, entries * ENTRY_BYTES);
-    const buffers = memory(r, entries * this.#stride);
-    this.bytes = new Uint8Array(buffers);
-    this.#address = r.addon.addressOf(this.bytes);
-    this.#words = new Uint32Array(ring);
-    this.#halves = new Uint16Array(ring);
-    // struct io_uring_buf_reg: ring_addr, ring_entries, bgid, flags, reserved
-    const request = new Uint32Array(memory(r, 4096));
-    const ringAddress = r.addon.addressOf(new Uint8Array(ring));
-    request[0] = ringAddress;
-    request[1] = ringAddress / TWO_32;
-    request[2] = entries;
-    const register = (flags: number): number => {
-      request[3] = group | (flags << 16);
-      return r.addon.register(
-        IORING_REGISTER_PBUF_RING,
-        r.addon.addressOf(new Uint8Array(request.buffer)),
-        1,
-      );
-    };
-    let result = register(incremental ? IOU_PBUF_RING_INC : 0);
-    this.incremental = incremental && result >= 0;
-    if (result === EINVAL && incremental) result = register(0);
-    if (result < 0) throw systemError(result, 'io_uring_register');
-    for (let buffer = 0; buffer < entries; buffer++) this.give(buffer);
+    this.#following = new Uint16Array(entries);
+    this.#leases = new Uint16Array(entries);
+    this.#spent = new Uint8Array(entries);
+    this.#memory = borrow(entries * this.#stride);
+    this.bytes = new Uint8Array(this.#memory);
+    this.#address = reactor().addon.addressOf(this.bytes);
+    try {
+      this.#group = new BufferGroup(entries, incremental && supportsIncremental(reactor()));
+    } catch (error) {
+      giveBack(this.#memory);
+      throw error;
+    }
+    this.#provide(initial);
+  }
+
+  /** `buf_group` of the ops that select from here. */
+  get group(): number {
+    return this.#group.id;
+  }
+
+  /** Whether one buffer may serve several receives, one after the other. */
+  get incremental(): boolean {
+    return this.#group.incremental;
+  }
+
+  /** Buffers that there are by now. */
+  get provided(): number {
+    return this.#provided;
+  }
+
+  /** Buffers that the kernel has, as far as completions have told. */
+  get available(): number {
+    return this.#available;
+  }
+
+  /** How often the kernel found no buffer (`ENOBUFS`). */
+  get starved(): number {
+    return this.#starved;
+  }
+
+  get closed(): boolean {
+    return this.#group.closed;
   }
 
   /** Where in `bytes` the `length` bytes lie that a completion with these flags brought. Ask once for each. */
@@ -84,6 +123,7 @@ export class BufferRing {
     const buffer = flags >>> IORING_CQE_BUFFER_SHIFT;
     const filled = this.#filled[buffer];
     this.#filled[buffer] = filled + length;
+    if ((flags & IORING_CQE_F_BUF_MORE) === 0) this.#available--;
     return buffer * this.#stride + filled;
   }
 
@@ -95,53 +135,174 @@ export class BufferRing {
 
   /** Gives a buffer back to the kernel. Its bytes are the kernel's from here on. */
   give(buffer: number): void {
-    const at = (this.#tail & (this.entries - 1)) * (ENTRY_BYTES / 4);
-    const address = this.#address + buffer * this.#stride;
+    const group = this.#group;
+    if (group.closed) return;
     this.#filled[buffer] = 0;
-    this.#words[at] = address;
-    this.#words[at + 1] = address / TWO_32;
-    this.#words[at + 2] = this.size;
-    this.#halves[at * 2 + 6] = buffer;
-    this.#tail = (this.#tail + 1) & 0xffff;
-    // Sequentially consistent, so that the entry is seen before the tail by a kernel thread on any machine.
-    Atomics.store(this.#halves, TAIL_AT / 2, this.#tail);
+    this.#following[this.#last] = buffer;
+    this.#last = buffer;
+    this.#available++;
+    group.add(this.#address + buffer * this.#stride, this.size, buffer);
+    if (this.#hungry.size > 0) this.#wake();
+  }
+
+  /**
+   * Lends what a completion with these flags brought: `length` bytes that lie in one buffer or, of a bundle, in as many
+   * as it takes, in the order in which the kernel got them. Ask once for each completion.
+   */
+  lease(flags: number, length: number): RingLease {
+    const pieces: Uint8Array[] = [];
+    const buffers: number[] = [];
+    let buffer = flags >>> IORING_CQE_BUFFER_SHIFT;
+    let left = length;
+    for (;;) {
+      const filled = this.#filled[buffer];
+      const part = Math.min(left, this.size - filled);
+      const at = buffer * this.#stride + filled;
+      pieces.push(this.bytes.subarray(at, at + part));
+      buffers.push(buffer);
+      this.#filled[buffer] = filled + part;
+      this.#leases[buffer]++;
+      left -= part;
+      if (left === 0) {
+        // Only of the last one the kernel may go on to fill the rest.
+        if ((flags & IORING_CQE_F_BUF_MORE) === 0) this.#finish(buffer);
+        return new RingLease(this, pieces, buffers);
+      }
+      this.#finish(buffer);
+      buffer = this.#following[buffer];
+    }
+  }
+
+  #finish(buffer: number): void {
+    this.#spent[buffer] = 1;
+    this.#available--;
+  }
+
+  /** @internal Ends a lease. */
+  unlease(buffer: number): void {
+    this.#leases[buffer]--;
+    if (this.#leases[buffer] === 0 && this.#spent[buffer] === 1) {
+      this.#spent[buffer] = 0;
+      this.give(buffer);
+    }
+  }
+
+  /** Notes that the kernel found no buffer, and gives it more if there may be more. */
+  starve(): void {
+    this.#starved++;
+    this.grow();
+  }
+
+  /** Doubles the number of buffers, up to `entries`. False if that has been reached. */
+  grow(): boolean {
+    const more = Math.min(this.#provided, this.entries - this.#provided);
+    if (more === 0 || this.closed) return false;
+    this.#provide(more);
+    return true;
+  }
+
+  #provide(count: number): void {
+    const end = this.#provided + count;
+    while (this.#provided < end) this.give(this.#provided++);
+  }
+
+  /** Whether the kernel has a buffer. If not, `resume` is called when it has got one. */
+  ready(resume: () => void): boolean {
+    if (this.#available > 0 || this.closed || this.grow()) return true;
+    this.#hungry.add(resume);
+    return false;
+  }
+
+  #wake(): void {
+    const hungry = [...this.#hungry];
+    this.#hungry.clear();
+    for (const resume of hungry) resume();
+  }
+
+  /** @internal Notes that the op in `slot` selects from here. */
+  usedBy(slot: number): void {
+    this.#group.usedBy(slot);
+  }
+
+  /**
+   * Takes the buffers away from the kernel: receives that want one from here end with `ENOBUFS`. The memory is used for
+   * other rings when no op can reach it any more: do not touch `bytes` or leases afterwards.
+   */
+  close(): void {
+    this.#group.close([this.#memory]);
+    this.#wake();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
   }
 }
 
-function memory(r: Reactor, bytes: number): ArrayBuffer {
-  const region = r.addon.allocate(bytes);
-  if (typeof region === 'number') throw systemError(region, 'mmap');
-  return region;
+/** Bytes that lie in buffers of a ring until they are given back: `dispose`, or a `using` declaration. */
+export class RingLease implements Disposable {
+  /** Where they are, one stretch for each buffer. */
+  readonly pieces: readonly Uint8Array[];
+  readonly #ring: BufferRing;
+  readonly #buffers: readonly number[];
+  #over = false;
+
+  /** @internal Use `BufferRing.lease`. */
+  constructor(ring: BufferRing, pieces: readonly Uint8Array[], buffers: readonly number[]) {
+    this.#ring = ring;
+    this.pieces = pieces;
+    this.#buffers = buffers;
+  }
+
+  /** Bytes in all pieces. */
+  get length(): number {
+    return this.pieces.reduce((sum, piece) => sum + piece.length, 0);
+  }
+
+  /** The bytes in memory of their own. */
+  copy(): Buffer {
+    return Buffer.concat(this.pieces);
+  }
+
+  /** Gives the buffers back. The pieces are the kernel's from here on. */
+  [Symbol.dispose](): void {
+    if (this.#over) return;
+    this.#over = true;
+    for (const buffer of this.#buffers) this.#ring.unlease(buffer);
+  }
 }
 
-const RECEIVE_GROUP = 1;
 /** Filled piece by piece, 64 buffers of 64 KiB hold 65,536 messages of 64 bytes or 64 of 64 KiB. */
 const INCREMENTAL = { entries: 64, size: 65_536 } as const;
 /** Where each receive takes a whole buffer there have to be more of them, and smaller ones. */
-const WHOLE = { entries: 256, size: 16_384 } as const;
+const WHOLE = { entries: 256, size: 16_384, incremental: false } as const;
 
-let receive: BufferRing | undefined;
-let failure: unknown;
+let receive: BufferRing | null | undefined;
 
-/** The buffers that all multishot receives of this thread share: 4 MiB, of which only what is used becomes memory. */
-export function receiveBuffers(): BufferRing {
-  // Not tried again: the memory of a failed attempt stays with the thread.
-  if (failure !== undefined) throw failure;
+/**
+ * The buffers that all multishot receives of this thread share: 4 MiB, of which only what is used becomes memory, and
+ * not more: that is what one turn of the loop can bring, however slow the readers are. Null where the kernel gives no
+ * ring for them (the limit of locked memory, an older kernel): receive one by one.
+ */
+export function receiveBuffers(): BufferRing | null {
+  // Asked once: what keeps the kernel from it does not go away.
   if (receive === undefined) {
     const r = reactor();
     try {
-      receive = supportsIncremental(r)
-        ? new BufferRing(r, RECEIVE_GROUP, INCREMENTAL.entries, INCREMENTAL.size)
-        : new BufferRing(r, RECEIVE_GROUP, WHOLE.entries, WHOLE.size, false);
-    } catch (error) {
-      failure = error;
-      throw error;
+      receive = new BufferRing(supportsIncremental(r) ? INCREMENTAL : WHOLE);
+    } catch {
+      receive = null;
     }
   }
   return receive;
 }
 
-/** The feature bit of the same kernel (6.12) stands for what cannot be probed by itself. */
+/**
+ * The feature bit of the same kernel (6.12) stands for what cannot be probed by itself. Not with SQPOLL: `take` relies on
+ * completions coming in the order in which a shared buffer was filled. A receive that finds the completion queue full ends,
+ * and its last completion is made at the end of the kernel's batch. While the kernel's thread is at that we make
+ * room, and a later receive into the same buffer overtakes it.
+ */
 function supportsIncremental(r: Reactor): boolean {
-  return (r.ring.features & IORING_FEAT_MIN_TIMEOUT) !== 0;
+  const polled = (r.ring.setupFlags & IORING_SETUP_SQPOLL) !== 0;
+  return !polled && (r.ring.features & IORING_FEAT_MIN_TIMEOUT) !== 0;
 }

@@ -6,7 +6,7 @@ import { Group, type Member } from './group.ts';
 import { insist } from './insist.ts';
 import { Op } from './op.ts';
 import { NO_TIMEOUT, type OpOptions, refusal, timeoutOf } from './op-options.ts';
-import { discardResult, errorOf, gaveUp, HANDLE_CLOSED, refersToClosed } from './operation.ts';
+import { discardResult, errorOf, gaveUp, HANDLE_CLOSED } from './operation.ts';
 import { reactor } from './reactor.ts';
 import type { Completion } from './slots.ts';
 import { bound, sleep } from './time.ts';
@@ -223,7 +223,7 @@ class Chain extends Group<unknown[]> {
     if (index === 0 || this.#hard[index - 1]) return false;
     const { result, expired } = members[index];
     const before = members[index - 1];
-    return result === ECANCELED && !expired && before.result !== before.op.len;
+    return result === ECANCELED && !expired && !before.passed && before.result !== before.op.len;
   }
 
   /** Nobody gets what a failed chain has opened. */
@@ -278,7 +278,7 @@ function startChain(links: readonly Link<unknown>[], options: OpOptions | undefi
   for (const { op } of links) {
     const { opcode, kind } = op;
     if (!reactor().supports(opcode)) return rejected(unsupportedError(opcode, kind.syscall));
-    if (refersToClosed(op)) return rejected(closedError(kind.syscall));
+    if (op.refersToClosed) return rejected(closedError(kind.syscall));
   }
   const whole = new Chain(links);
   try {

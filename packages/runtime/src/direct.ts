@@ -133,6 +133,7 @@ export class FileRegistry {
   readonly #free: number[] = [];
   #next = 0;
   #used = 0;
+  #adopted = 0;
 
   /** @internal Use `files()`. */
   constructor(r: Reactor) {
@@ -156,6 +157,11 @@ export class FileRegistry {
     return this.#used;
   }
 
+  /** Places of the kernel's choice (`into('any')`) that have not been emptied. */
+  get adopted(): number {
+    return this.#adopted;
+  }
+
   /**
    * Takes a place. Nothing is open there yet: hand it to an op that opens (`openat`, `socket`, `accept`, `pipe`) as `into`.
    * It is yours until its `close`.
@@ -175,12 +181,16 @@ export class FileRegistry {
 
   /** @internal A place of the kernel's choice. */
   adopt(index: number): DirectDescriptor {
+    this.#adopted++;
     return new DirectDescriptor(this, index);
   }
 
   /** @internal */
   free(index: number): void {
-    if (index >= this.#half) return;
+    if (index >= this.#half) {
+      this.#adopted--;
+      return;
+    }
     this.#used--;
     this.#free.push(index);
   }
@@ -328,6 +338,11 @@ export function files(): FileRegistry {
     registries.set(r, registry);
   }
   return registry;
+}
+
+/** The table of a reactor, if it has one. */
+export function existingFiles(r: Reactor): FileRegistry | undefined {
+  return registries.get(r);
 }
 
 /** The address of an argument that nobody else sees. */

@@ -1,7 +1,8 @@
 /**
  * The door for packages that define ops: everything between an SQE and a future. Programs use `@ouro/runtime`.
  */
-export { BufferRing, receiveBuffers } from './buffer-ring.ts';
+export { BufferGroup } from './buffer-group.ts';
+export { BufferRing, type BufferRingOptions, RingLease, receiveBuffers } from './buffer-ring.ts';
 export { close, closeDirect } from './close.ts';
 export { Descriptor } from './descriptor.ts';
 export { DirectDescriptor, directKind, FileRegistry, files, type Into, openInto } from './direct.ts';
@@ -41,8 +42,9 @@ export {
   type ScratchChunk,
   scratchOffset,
   TIMEOUT_AT,
+  WIDE_OPERANDS,
 } from './slots.ts';
-export { END_OF_STREAM, Stream, type StreamOptions, stream } from './stream.ts';
+export { END_OF_STREAM, NO_RESULT, Stream, type StreamOptions, stream } from './stream.ts';
 export { submit } from './submit.ts';
 export { bound, expire, flow } from './time.ts';
 export { placeTimespec } from './timespec.ts';

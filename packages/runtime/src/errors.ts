@@ -1,5 +1,5 @@
 import { getSystemErrorMap } from 'node:util';
-import { EBADF, ETIMEDOUT, OPCODE_NAMES, OPCODE_SINCE } from '@ouro/native/abi';
+import { EBADF, EBADFD, ECHILD, ETIMEDOUT, OPCODE_NAMES, OPCODE_SINCE } from '@ouro/native/abi';
 
 /** What an error of a system call says beside its code. */
 export interface ErrorDetail {
@@ -20,9 +20,18 @@ export interface SystemError extends Error {
   readonly bytesTransferred?: number;
 }
 
+/** What libuv, from which Node has its names, does not know. */
+const UNNAMED: ReadonlyMap<number, readonly [name: string, message: string]> = new Map([
+  [ECHILD, ['ECHILD', 'no child processes']],
+  [EBADFD, ['EBADFD', 'file descriptor in bad state']],
+]);
+
 /** Name and description of an errno given as the kernel gives it, below zero. */
 export function describe(errno: number): readonly [name: string, message: string] {
-  return getSystemErrorMap().get(errno) ?? [`Unknown system error ${errno}`, `unknown error ${errno}`];
+  return (
+    getSystemErrorMap().get(errno) ??
+    UNNAMED.get(errno) ?? [`Unknown system error ${errno}`, `unknown error ${errno}`]
+  );
 }
 
 const shown = (path: string | Buffer): string => (typeof path === 'string' ? path : path.toString());

@@ -50,8 +50,9 @@ const FORCED: ReadonlySet<number> = new Set([
 
 /**
  * Whether the kernel gives the op to a thread of its own without trying it first: because it is asked to, or because it
- * always does so (an open only with `O_CREAT` or `O_TRUNC`, or when tried once). It does not start the linked timeout of
- * such an op (seen on 6.18), so a timer of the ring has to do.
+ * always does so (an open only with `O_CREAT` or `O_TRUNC`). A linked timeout of such an op would run only from when that thread
+ * begins, and all of them may be busy for ever (opening pipes that nobody else opens, say); on 6.18 it does not even then.
+ * So a timeout op beside it has to do.
  */
 export function isForced(op: Op<unknown>): boolean {
   return (op.flags & IOSQE_ASYNC) !== 0 || FORCED.has(op.opcode);

@@ -3,6 +3,7 @@ import {
   ETIMEDOUT,
   IORING_CQE_F_MORE,
   IORING_CQE_F_NOTIF,
+  IORING_NOTIF_USAGE_ZC_COPIED,
   IORING_OP_CLOSE,
 } from '@ouro/native/abi';
 import type { Attached } from './descriptor.ts';
@@ -28,6 +29,8 @@ export class Member implements Completion, Attached {
   expired = false;
   /** The kernel's result; what the chain's failure left undone ends with ECANCELED. */
   result = 0;
+  /** It ended with what is success for its kind although it is below zero. */
+  passed = false;
   done = false;
   #cancelled = false;
   #early = 0;
@@ -62,10 +65,11 @@ export class Member implements Completion, Attached {
 
   /** Notes that it is about to be queued: its handle waits for it from here on. */
   attach(): void {
-    const { descriptor, opens, closes } = this.op;
+    const { descriptor, opens, closes, also } = this.op;
     opens?.beginOpening(this);
     closes?.beginEmptying();
     descriptor?.attach(this);
+    also?.attach(this);
     if (descriptor?.refed === false) this.refed = false;
   }
 
@@ -75,7 +79,8 @@ export class Member implements Completion, Attached {
       if (result < 0 || !discardResult(this.op, result)) this.#early = result;
       return;
     }
-    this.finish((cqeFlags & IORING_CQE_F_NOTIF) === 0 ? result : this.#early, cqeFlags);
+    if ((cqeFlags & IORING_CQE_F_NOTIF) === 0) this.finish(result, cqeFlags);
+    else this.finish(this.#early, cqeFlags | (result & IORING_NOTIF_USAGE_ZC_COPIED)); // see Operation
   }
 
   /** Ends it with the kernel's result. */
@@ -85,16 +90,18 @@ export class Member implements Completion, Attached {
     this.done = true;
     this.ended?.();
     this.hold = null;
-    this.result = result === this.op.kind.passes ? 0 : result;
+    this.passed = result < 0 && result === this.op.kind.passes;
+    this.result = this.passed ? 0 : result;
     this.#group.ended(this.#index, slot, cqeFlags);
     this.detach();
   }
 
   detach(): void {
-    const { descriptor, opens, closes } = this.op;
+    const { descriptor, opens, closes, also } = this.op;
     opens?.endOpening(this);
     closes?.endEmptying();
     descriptor?.detach(this);
+    also?.detach(this);
   }
 
   /** Asks the kernel to give it up, once. False if it cannot be or has been asked to. */
@@ -166,12 +173,13 @@ export abstract class Group<T> extends Future<T> {
 
   /** @internal */
   ended(index: number, slot: number, cqeFlags: number): void {
-    const { op, result } = this.members[index];
+    const { op, result, passed } = this.members[index];
     const { kind } = op;
+    const told = passed ? kind.passes : result;
     // What has been opened is made into a value at the end, when it is sure that somebody gets it.
     if (result >= 0 && !kind.resultIsFd && !kind.resultIsDirect) {
       try {
-        this.values[index] = kind.decode === null ? result : kind.decode(result, op, slot, cqeFlags);
+        this.values[index] = kind.decode === null ? result : kind.decode(told, op, slot, cqeFlags);
       } catch (error) {
         this.memberFailed(index, error);
       }

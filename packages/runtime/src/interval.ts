@@ -74,7 +74,11 @@ export class Interval implements AsyncIterableIterator<number, undefined>, Cance
     if (!more) this.#slot = -1;
     if (result === ETIME || result >= 0) this.#ticked();
     else if (result !== ECANCELED || !this.#over) this.#end(systemError(result, 'timeout'));
-    if (more) return;
+    if (more) {
+      // Cancelled between two ticks, see `insist`; where ticks come one after the other it may take one more.
+      if (this.#over) this.#cancel();
+      return;
+    }
     if (this.#over) for (const then of this.#stopped.splice(0)) then();
     else this.#armAgain(); // an old kernel, or one whose completion queue had overflown
   }

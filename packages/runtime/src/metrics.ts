@@ -3,17 +3,25 @@ import {
   BATCHES,
   CQES,
   ENTERS,
+  IDLE_NS,
   IN_FLIGHT,
   LOOP_VISITS,
   OVERFLOWS,
+  SPIN_HITS,
+  SPIN_NS,
+  SPINS,
   SQ_HEAD,
   SQ_TAIL,
   SQES,
   WAITS,
+  WAKEUPS,
 } from '@ouro/native/layout';
+import { registeredBuffers } from './buffer-pool.ts';
+import type { OpMetrics } from './counts.ts';
+import { existingFiles } from './direct.ts';
 import { existingReactor } from './reactor.ts';
 
-/** What this thread's ring has done since it was made. All are counts. */
+/** What this thread's ring has done since it was made. All are counts, except where it says what they are. */
 export interface Metrics {
   /** The engine that runs, null before the first op. */
   readonly driver: 'uring' | null;
@@ -43,6 +51,26 @@ export interface Metrics {
   readonly apiCalls: number;
   /** Completions that came for a slot already given on. A defect if not 0. */
   readonly stale: number;
+  /** What has become of the ops of each opcode, by the kernel's name of it: `ops.READ`. Those never used are missing. */
+  readonly ops: Readonly<Record<string, OpMetrics>>;
+  /** Ops done without the ring because the kernel lacks their opcode. */
+  readonly fallbacks: number;
+  /** Receives that ended because no provided buffer was left: more than a few, and the buffers are too few. */
+  readonly starved: number;
+  /** Waits that began with a look at the completion queue instead of sleeping at once: see `RunOptions.spin`. */
+  readonly spins: number;
+  /** Spins that a completion ended: sleeps saved. */
+  readonly spinHits: number;
+  /** Milliseconds spent spinning. */
+  readonly spinTime: number;
+  /** Milliseconds asleep in the ring. */
+  readonly idleTime: number;
+  /** Times the kernel's submission thread had to be woken: see `RunOptions.sqpoll`. */
+  readonly wakeups: number;
+  /** Registered buffers: pools that are registered. */
+  readonly buffers: number;
+  /** Places in use in the table of direct descriptors. */
+  readonly files: number;
 }
 
 const NOTHING: Metrics = {
@@ -60,13 +88,24 @@ const NOTHING: Metrics = {
   loopVisits: 0,
   apiCalls: 0,
   stale: 0,
+  ops: {},
+  fallbacks: 0,
+  starved: 0,
+  spins: 0,
+  spinHits: 0,
+  spinTime: 0,
+  idleTime: 0,
+  wakeups: 0,
+  buffers: 0,
+  files: 0,
 };
 
 /** The counters of this thread's ring. Asking makes no ring. */
 export function metrics(): Metrics {
   const r = existingReactor();
   if (r === undefined) return NOTHING;
-  const { counters, words } = r;
+  const { counters, counts, words } = r;
+  const table = existingFiles(r);
   const sqes = counters[SQES];
   const enters = counters[ENTERS];
   return {
@@ -84,5 +123,15 @@ export function metrics(): Metrics {
     loopVisits: counters[LOOP_VISITS],
     apiCalls: counters[API_CALLS],
     stale: r.stale,
+    ops: counts.byName(r.slots),
+    fallbacks: counts.elsewhere.reduce((sum, each) => sum + each),
+    starved: counts.starved,
+    spins: counters[SPINS],
+    spinHits: counters[SPIN_HITS],
+    spinTime: counters[SPIN_NS] / 1e6,
+    idleTime: counters[IDLE_NS] / 1e6,
+    wakeups: counters[WAKEUPS],
+    buffers: registeredBuffers(r),
+    files: table === undefined ? 0 : table.used + table.adopted,
   };
 }

@@ -3,6 +3,9 @@ import type { Cancellable } from './cancel.ts';
 import type { Descriptor } from './descriptor.ts';
 import { checkInteger, type ErrorDetail, invalidType } from './errors.ts';
 
+// A method's type, so that an OpKind<string> still is an OpKind<unknown>.
+type Drop<T> = { drop(value: T): void }['drop'];
+
 /** What the ops of one kind have in common. One constant object for each kind, made by `opKind`. */
 export interface OpKind<T> {
   /** As errors and metrics name it: the system call that does the same. */
@@ -11,17 +14,22 @@ export interface OpKind<T> {
   readonly resultIsFd: boolean;
   /** A success opens a direct descriptor, which is closed if nobody takes it. */
   readonly resultIsDirect: boolean;
-  /** A result below zero that is success all the same (`ETIME` of a timeout); 0 for none. */
+  /** A result below zero that is success all the same (`ETIME` of a timeout), and goes to `decode`; 0 for none. */
   readonly passes: number;
   /**
    * Turns a result of zero or more into the value; null where the result is the value. Runs before the slot and its
-   * scratch are given on.
+   * scratch are given on. Of a zero-copy send the flags are those of its second completion, with what that said in the
+   * upper half (`IORING_NOTIF_USAGE_ZC_COPIED`).
    */
   readonly decode: ((result: number, op: Op<unknown>, slot: number, cqeFlags: number) => T) | null;
   /** Makes the error for a result below zero; null for `systemError`. */
   readonly error: ((errno: number, op: Op<unknown>) => Error) | null;
+  /** Undoes a success that nobody takes, where that is more than closing one descriptor; null where nothing is to be undone. */
+  readonly discard: ((op: Op<unknown>) => void) | null;
   /** Given up when the handle is closed: what only brings data. What was to be written is finished first. */
   readonly endsWithHandle: boolean;
+  /** Lets go of a value of a stream that nobody takes; null where there is nothing to let go of. */
+  readonly drop: Drop<T> | null;
 }
 
 /** Makes an `OpKind`; all of them have the same shape, so that what runs for each op stays monomorphic. */
@@ -33,10 +41,22 @@ export function opKind<T>(
     passes = 0,
     decode = null,
     error = null,
+    discard = null,
     endsWithHandle = false,
+    drop = null,
   }: Partial<Omit<OpKind<T>, 'syscall'>> = {},
 ): OpKind<T> {
-  return { syscall, resultIsFd, resultIsDirect, passes, decode, error, endsWithHandle };
+  return {
+    syscall,
+    resultIsFd,
+    resultIsDirect,
+    passes,
+    decode,
+    error,
+    discard,
+    endsWithHandle,
+    drop,
+  };
 }
 
 /** For kinds whose success says nothing. */
@@ -68,9 +88,10 @@ interface Rare {
   detail: ErrorDetail | null;
   opens: Opens | null;
   closes: Opens | null;
+  also: Descriptor | null;
 }
 
-const NONE: Rare = { file: 0, addr3: 0, detail: null, opens: null, closes: null };
+const NONE: Rare = { file: 0, addr3: 0, detail: null, opens: null, closes: null, also: null };
 
 /**
  * One SQE to be (`struct io_uring_sqe`), with what its result means. Nothing happens before it is handed to `submit`,
@@ -174,6 +195,25 @@ export class Op<T> {
     this.#own().closes = value;
   }
 
+  /** Another handle that it refers to (what a splice takes from, the directory of a new name): it is that one's as well. */
+  get also(): Descriptor | null {
+    return this.rare.also;
+  }
+
+  set also(value: Descriptor | null) {
+    this.#own().also = value;
+  }
+
+  /** Whether a handle that it refers to has been closed. */
+  get refersToClosed(): boolean {
+    const { descriptor } = this;
+    if (descriptor !== null && descriptor.fd < 0) return true;
+    const { also, opens, closes } = this.rare;
+    return (
+      (also !== null && also.fd < 0) || (opens !== null && opens.fd < 0) || (closes !== null && closes.fd < 0)
+    );
+  }
+
   #own(): Rare {
     if (this.rare === NONE) this.rare = { ...NONE };
     return this.rare;
@@ -185,6 +225,13 @@ export class Op<T> {
    */
   place(_slot: number): void {
     // Most kinds need none.
+  }
+
+  /**
+   * Whether a stream may queue the op now. If not, `resume` is called when it may: for ops that want provided buffers.
+   */
+  ready(_resume: () => void): boolean {
+    return true;
   }
 
   /**

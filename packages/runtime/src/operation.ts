@@ -4,10 +4,12 @@ import {
   ETIMEDOUT,
   IORING_CQE_F_MORE,
   IORING_CQE_F_NOTIF,
+  IORING_NOTIF_USAGE_ZC_COPIED,
   IORING_OP_CLOSE,
   IOSQE_IO_LINK,
 } from '@ouro/native/abi';
 import { followersOf, type Members } from './cancel.ts';
+import { Deadline } from './deadline.ts';
 import type { Descriptor } from './descriptor.ts';
 import { cancellation, closedError, Expired, systemError, unsupportedError } from './errors.ts';
 import { isForced } from './forced.ts';
@@ -16,7 +18,6 @@ import type { Op } from './op.ts';
 import { NO_TIMEOUT, type OpOptions, refusal, timeoutOf } from './op-options.ts';
 import { reactor } from './reactor.ts';
 import type { Completion } from './slots.ts';
-import { expire } from './time.ts';
 
 /** Whether an op that was cancelled ended because of that: one that a kernel thread was running is interrupted instead. */
 export function gaveUp(errno: number): boolean {
@@ -34,7 +35,8 @@ export function discardResult(op: Op<unknown>, result: number): boolean {
     const index = op.opens === null ? result : op.opens.fd;
     // A place that has been closed is emptied by that, and may be somebody else's by now.
     if (index >= 0) reactor().discardDirect(index);
-  } else return false;
+  } else if (kind.discard !== null) kind.discard(op);
+  else return false;
   return true;
 }
 
@@ -49,15 +51,6 @@ export function errorOf(op: Op<unknown>, errno: number): Error {
   }
 }
 
-/** Whether a handle or a place that an op refers to has been closed since the op was made. */
-export function refersToClosed({ descriptor, rare: { opens, closes } }: Op<unknown>): boolean {
-  return (
-    (descriptor !== null && descriptor.fd < 0) ||
-    (opens !== null && opens.fd < 0) ||
-    (closes !== null && closes.fd < 0)
-  );
-}
-
 /** The reason of ops that end because their handle is closed: they fail with ECANCELED, not with an AbortError. */
 export const HANDLE_CLOSED: unique symbol = Symbol('handle closed');
 
@@ -69,6 +62,8 @@ interface Rare {
   readonly above: Members[];
   /** When its timeout has run out (`performance.now`); 0 if it has none. */
   deadline: number;
+  /** What cancels it then, unless the kernel does. */
+  timer: Deadline | null;
   /** What the first of two completions said, while the second is awaited. */
   early: number;
   /** Memory that the op's `place` has made. */
@@ -128,12 +123,15 @@ export class Operation<T> extends Future<T> implements Completion {
   startElsewhere(): void {
     const { op } = this;
     const elsewhere = op.elsewhere();
-    if (elsewhere === null) this.abandon(unsupportedError(op.opcode, op.kind.syscall));
-    else
-      elsewhere.then(
-        (result) => this.finish(result, 0),
-        (error: unknown) => this.abandon(error),
-      );
+    if (elsewhere === null) {
+      this.abandon(unsupportedError(op.opcode, op.kind.syscall));
+      return;
+    }
+    reactor().counts.elsewhere[op.opcode]++;
+    elsewhere.then(
+      (result) => this.finish(result, 0),
+      (error: unknown) => this.abandon(error),
+    );
   }
 
   /** Queues the op at another place or with another length than it says. */
@@ -145,10 +143,10 @@ export class Operation<T> extends Future<T> implements Completion {
     if ((head & 0xff) === IORING_OP_CLOSE && file === 0) r.closes(slot);
     if (timeout === NO_TIMEOUT) r.push(slot, head, fd, off, addr, len, opFlags, buf, file, addr3);
     else if (isForced(op)) {
-      const first = this.#own().deadline === 0;
-      this.#own().deadline = performance.now() + timeout;
       r.push(slot, head, fd, off, addr, len, opFlags, buf, file, addr3);
-      if (first) expire(this, timeout);
+      const rare = this.#own();
+      rare.deadline = performance.now() + timeout;
+      rare.timer ??= new Deadline(this, timeout);
     } else {
       this.#own().deadline = performance.now() + timeout;
       r.reserveFor(slot, 2);
@@ -185,9 +183,13 @@ export class Operation<T> extends Future<T> implements Completion {
       if ((cqeFlags & IORING_CQE_F_MORE) !== 0) {
         // (Of a multishot op, which is for `stream`, what has been opened is nobody's.)
         if (result < 0 || !discardResult(this.op, result)) this.#own().early = result;
+        // What is awaited now is the peer or the network. The descriptor can be closed meanwhile.
+        this.#descriptor?.delete(this);
+        this.#descriptor = null;
         return;
       }
-      this.finish(this.#rare?.early ?? result, cqeFlags);
+      // Whether the kernel copied all the same is the top bit, of flags that have no use for it.
+      this.finish(this.#rare?.early ?? result, cqeFlags | (result & IORING_NOTIF_USAGE_ZC_COPIED));
     } else this.finish(result, cqeFlags);
   }
 
@@ -197,7 +199,7 @@ export class Operation<T> extends Future<T> implements Completion {
     if (result >= 0) {
       if (this.cancelled && discardResult(this.op, result)) this.settleFailure(ECANCELED, 0);
       else this.settle(result, cqeFlags);
-    } else if (result === kind.passes) this.settle(0, cqeFlags);
+    } else if (result === kind.passes) this.settle(kind.decode === null ? 0 : result, cqeFlags);
     else this.settleFailure(result, 0);
   }
 
@@ -227,8 +229,8 @@ export class Operation<T> extends Future<T> implements Completion {
         // Neither we nor the handle: its own timeout, if that has run out, or somebody who cancelled the descriptor.
         if (deadline !== 0 && performance.now() >= deadline) shown = ETIMEDOUT;
       } else if (reason instanceof Expired) shown = ETIMEDOUT;
-      else if (reason === HANDLE_CLOSED) shown = ECANCELED;
-      else return cancellation(reason, bytesTransferred);
+      else if (reason !== HANDLE_CLOSED) return cancellation(reason, bytesTransferred);
+      else shown = ECANCELED; // also where a kernel thread was interrupted
     }
     const error = errorOf(this.op, shown);
     return bytesTransferred === 0 ? error : Object.assign(error, { bytesTransferred });
@@ -242,16 +244,26 @@ export class Operation<T> extends Future<T> implements Completion {
 
   #leave(): void {
     this.slot = -1;
-    const { opens, closes } = this.op.rare;
+    const { opens, closes, also } = this.op.rare;
     opens?.endOpening(this);
     closes?.endEmptying();
+    also?.detach(this);
     this.#descriptor?.delete(this);
     if (this.#rare === null) return;
     for (const each of this.#rare.above.splice(0)) each.delete(this);
+    this.#rare.timer?.clear();
   }
 
   #own(): Rare {
-    this.#rare ??= { cancelled: false, reason: undefined, above: [], deadline: 0, early: 0, hold: null };
+    this.#rare ??= {
+      cancelled: false,
+      reason: undefined,
+      above: [],
+      deadline: 0,
+      timer: null,
+      early: 0,
+      hold: null,
+    };
     return this.#rare;
   }
 
@@ -279,6 +291,11 @@ export class Operation<T> extends Future<T> implements Completion {
     return this.#rare?.cancelled ?? false;
   }
 
+  /** @internal The other handle that it refers to is being closed. */
+  close(): void {
+    if (this.op.kind.endsWithHandle) this.cancel(HANDLE_CLOSED);
+  }
+
   override cancel(reason?: unknown): void {
     if (this.slot < 0 || this.cancelled) return;
     const rare = this.#own();
@@ -302,12 +319,13 @@ export function begin<O extends Operation<unknown>>(operation: O, options?: OpOp
   rare.opens?.beginOpening(operation);
   rare.closes?.beginEmptying();
   if (refused !== undefined) operation.abandon(refused);
-  else if (refersToClosed(operation.op)) operation.abandon(closedError(operation.op.kind.syscall));
+  else if (operation.op.refersToClosed) operation.abandon(closedError(operation.op.kind.syscall));
   else {
     if (descriptor !== null) {
       operation.in(descriptor);
       if (!descriptor.refed) operation.refed = false;
     }
+    rare.also?.attach(operation);
     try {
       if (!reactor().supports(operation.op.opcode)) operation.startElsewhere();
       else if (options === undefined) operation.start();

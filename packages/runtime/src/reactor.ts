@@ -5,6 +5,7 @@ import {
   IORING_OP_ASYNC_CANCEL,
   IORING_OP_CLOSE,
   IORING_OP_LINK_TIMEOUT,
+  IORING_REGISTER_IOWQ_MAX_WORKERS,
   OPCODE_NAMES,
 } from '@ouro/native/abi';
 import {
@@ -22,10 +23,21 @@ import {
   SQ_TAIL,
   SQE_WORDS,
 } from '@ouro/native/layout';
+import { activeResources } from './active-resources.ts';
+import { OpCounts } from './counts.ts';
 import { systemError } from './errors.ts';
+import { type Observer, Observers } from './observer.ts';
 import { type RingConfig, type RunOptions, ringConfig } from './options.ts';
-import { type Completion, type ScratchChunk, Slots, scratchOffset, TIMEOUT_AT } from './slots.ts';
+import {
+  type Completion,
+  type ScratchChunk,
+  Slots,
+  scratchOffset,
+  TIMEOUT_AT,
+  WIDE_OPERANDS,
+} from './slots.ts';
 import { placeTimespec } from './timespec.ts';
+import { Tracer } from './tracer.ts';
 
 /** Somebody who gathers what one batch brings. */
 export interface BatchEnd {
@@ -45,8 +57,9 @@ export class Reactor {
   readonly ring: RingDescription;
   readonly config: RingConfig;
   readonly slots: Slots;
-  /** CQEs whose slot had moved on. Always 0: a slot lives until its last CQE. */
+  /** CQEs whose slot had moved on: messages to an `Inbox` that was closed. Else 0: a slot lives until its last CQE. */
   stale = 0;
+  readonly counts: OpCounts = new OpCounts();
   readonly words: Uint32Array;
   readonly counters: Float64Array;
   readonly #sqes: Uint32Array;
@@ -55,6 +68,9 @@ export class Reactor {
   // Never shortened: setting an array's length costs a call into the runtime, and growing it again an allocation.
   readonly #gathering: (BatchEnd | null)[] = [];
   #gatherers = 0;
+  // Null unless somebody traces or measures: looking is all that an op pays for those who do not.
+  #observer: Observer | null = null;
+  readonly tracer: Tracer = new Tracer();
   readonly #sqEntries: number;
   readonly #sqMask: number;
   readonly #supported: Uint8Array;
@@ -63,7 +79,7 @@ export class Reactor {
     this.addon = native;
     this.config = config;
     const ring = native.open(config, (count) => this.#dispatch(count));
-    if (typeof ring === 'number') throw explain(evidence(ring));
+    if (typeof ring === 'number') throw explain(evidence(ring, config));
     this.ring = ring;
     this.words = new Uint32Array(ring.shared);
     this.counters = new Float64Array(ring.shared);
@@ -73,7 +89,13 @@ export class Reactor {
     this.#sqEntries = ring.sqEntries;
     this.#sqMask = ring.sqEntries - 1;
     this.slots = new Slots(native);
+    limitWorkers(native, config);
     this.#supported = supported(ring.opcodes);
+    activeResources(this.slots);
+    if (process.env.OURO_TRACE === '1') {
+      this.tracer.users++;
+      this.observe(this.tracer);
+    }
   }
 
   /** Whether the kernel knows an opcode, and `OURO_WITHOUT` does not forbid it. */
@@ -106,9 +128,9 @@ export class Reactor {
    * Second half of an op: writes its SQE (`struct io_uring_sqe`, 64 bytes). From here on the kernel may use all
    * that it refers to until the last CQE.
    *
-   * @param head opcode, `IOSQE_*` flags << 8, ioprio << 16
+   * @param head opcode, `IOSQE_*` flags and `WIDE_OPERANDS` << 8, ioprio << 16
    * @param offset `off`/`addr2`; -1 is the all-ones of "current position"
-   * @param address `addr`
+   * @param address `addr`, -1 is all ones too
    * @param length `len`
    * @param opFlags `rw_flags` and its siblings
    * @param buffer `buf_index`/`buf_group`, personality << 16
@@ -137,7 +159,8 @@ export class Reactor {
     sqes[at + 2] = offset;
     sqes[at + 3] = Math.floor(offset / TWO_32);
     sqes[at + 4] = address;
-    sqes[at + 5] = address / TWO_32;
+    // Rounded down, not towards zero: the `splice_off_in` of a pipe is all ones too.
+    sqes[at + 5] = Math.floor(address / TWO_32);
     sqes[at + 6] = length;
     sqes[at + 7] = opFlags;
     sqes[at + 8] = slot;
@@ -149,7 +172,11 @@ export class Reactor {
     sqes[at + 13] = addr3 / TWO_32;
     sqes[at + 14] = 0;
     sqes[at + 15] = 0;
+    slots.opcodes[slot] = head;
+    this.counts.submitted[head & 0xff]++;
+    if ((head & (WIDE_OPERANDS << 8)) !== 0) this.#widen(at, head, slot);
     const completion = slots.completions[slot];
+    if (this.#observer !== null && completion !== null) this.#observer.queued(slot, head, fd, completion);
     if (completion?.refed === true) {
       slots.refed[slot] = 1;
       words[REFS]++;
@@ -162,6 +189,14 @@ export class Reactor {
     }
     words[SQ_TAIL] = tail + 1;
     if (words[ARMED] === 0 && words[REFS] !== 0) this.addon.arm();
+  }
+
+  #widen(at: number, head: number, slot: number): void {
+    const { words } = this.slots.scratch(slot);
+    const from = scratchOffset(slot) >> 2;
+    const sqes = this.#sqes;
+    sqes[at] = head & ~(WIDE_OPERANDS << 8);
+    for (let word = 0; word < 4; word++) sqes[at + 2 + word] = words[from + word];
   }
 
   /**
@@ -219,6 +254,24 @@ export class Reactor {
     this.words[SQ_TAIL]++;
   }
 
+  /**
+   * Takes over two descriptors that the kernel has written to memory of `Addon.allocateForFds`: they are the thread's from
+   * here on, to be closed by an op or at teardown, and no longer the memory's.
+   */
+  adoptPair(written: Int32Array, at: number): void {
+    const { words } = this;
+    const fds = this.#fds;
+    // No call between these stores: a worker that is terminated here must own each descriptor exactly once.
+    const first = written[at];
+    const second = written[at + 1];
+    fds[first] = 1;
+    fds[second] = 1;
+    if (words[FD_HIGH] <= first) words[FD_HIGH] = first + 1;
+    if (words[FD_HIGH] <= second) words[FD_HIGH] = second + 1;
+    written[at] = 0;
+    written[at + 1] = 0;
+  }
+
   /** Closes a descriptor after every SQE that is already queued, without anybody waiting for it. */
   discard(fd: number): void {
     this.#roomForOne();
@@ -249,6 +302,7 @@ export class Reactor {
   #nextIgnored(head: number, high: number): number {
     const at = (this.words[SQ_TAIL] & this.#sqMask) * SQE_WORDS;
     const sqes = this.#sqes;
+    this.counts.unseen[head & 0xff]++;
     sqes.fill(0, at, at + SQE_WORDS);
     sqes[at] = head;
     sqes[at + 1] = -1;
@@ -313,13 +367,15 @@ export class Reactor {
         this.stale++;
         continue;
       }
+      if (result < 0) this.counts.failure(slots.opcodes[slot], result, flags);
       if ((flags & IORING_CQE_F_MORE) === 0) {
         if (slots.refed[slot] === 1) {
           slots.refed[slot] = 0;
           words[REFS]--;
         }
         slots.release(slot);
-      }
+      } else this.counts.shots[slots.opcodes[slot]]++;
+      if (this.#observer !== null) this.#observer.completed(slot, result, flags);
       try {
         completion.complete(result, flags);
       } catch (error) {
@@ -337,7 +393,27 @@ export class Reactor {
       }
     }
     this.#gatherers = 0;
+    if (this.#observer !== null) this.#observer.batchEnded();
   }
+
+  /** Has an observer told of all ops from now on. */
+  observe(observer: Observer): void {
+    this.#observer = Observers.with(this.#observer, observer);
+  }
+
+  /** Tells an observer no more. */
+  unobserve(observer: Observer): void {
+    this.#observer = Observers.without(this.#observer, observer);
+  }
+}
+
+/** `IORING_REGISTER_IOWQ_MAX_WORKERS` (5.15): two words, 0 for what is to stay as it is. */
+function limitWorkers(native: Addon, { boundedWorkers, unboundedWorkers }: RingConfig): void {
+  if (boundedWorkers === 0 && unboundedWorkers === 0) return;
+  const limits = new Uint32Array([boundedWorkers, unboundedWorkers]);
+  const address = native.addressOf(new Uint8Array(limits.buffer));
+  const result = native.register(IORING_REGISTER_IOWQ_MAX_WORKERS, address, limits.length);
+  if (result < 0) throw systemError(result, 'io_uring_register');
 }
 
 /**
@@ -406,11 +482,14 @@ export function existingReactor(): Reactor | undefined {
 export function configure(options: RunOptions): void {
   const config = ringConfig(options);
   if (current !== undefined) {
-    const { sqEntries, cqEntries } = current.config;
-    if (sqEntries !== config.sqEntries || cqEntries !== config.cqEntries) {
+    const running = current.config;
+    const differences = (Object.keys(config) as (keyof RingConfig)[])
+      .filter((key) => running[key] !== config[key])
+      .map((key) => `${key} from ${running[key]} to ${config[key]}`);
+    if (differences.length > 0) {
       throw Object.assign(
         new Error(
-          `The ring of this thread is already running with ${sqEntries} and ${cqEntries} entries; its options cannot change to ${config.sqEntries} and ${config.cqEntries}`,
+          `The ring of this thread is already running: its options cannot change (${differences.join(', ')})`,
         ),
         { code: 'ERR_OURO_RING_ACTIVE' },
       );

@@ -7,7 +7,7 @@ export interface Completion {
   /** What diagnostics call it. */
   readonly name?: string;
   /** Whether the op keeps the process alive. Read when it is submitted; `Reactor.setRef` changes it later. */
-  refed: boolean;
+  readonly refed: boolean;
   /**
    * Called once for each CQE. When `flags` lack `IORING_CQE_F_MORE` it was the last, and the slot and its scratch
    * belong to somebody else as soon as this returns.
@@ -19,6 +19,11 @@ export interface Completion {
 export const SCRATCH_SIZE = 512;
 /** Where in the scratch the timespec of a linked timeout lies. What lies before is the op's. */
 export const TIMEOUT_AT = 496;
+/**
+ * Beside the `IOSQE_*` bits of an op: its `off` and `addr` are whole 64-bit words (`user_data` of another op), which a
+ * number cannot hold, and lie in the first 16 bytes of the slot's scratch, `off` first.
+ */
+export const WIDE_OPERANDS = 0x80;
 const CHUNK_BITS = 10;
 const CHUNK = 1 << CHUNK_BITS;
 
@@ -42,10 +47,15 @@ export class Slots {
   generations: Int32Array = new Int32Array(0);
   /** 1 where the slot's op is counted among those that keep the process alive. */
   refed: Uint8Array = new Uint8Array(0);
+  /** The opcode of each slot's op. */
+  opcodes: Uint8Array = new Uint8Array(0);
   readonly #scratch: ScratchChunk[] = [];
   // A stack: the slot given back last is taken first, with its scratch still in the cache.
   #free: Int32Array = new Int32Array(0);
   #freeCount = 0;
+  // Not the same in all threads: a message to the ring of a thread that has ended, whose descriptor number is another
+  // ring's by now, must not name an op of that one.
+  readonly #firstGeneration: number = Math.floor(Math.random() * 0x4000_0000);
 
   constructor(addon: Addon) {
     this.#addon = addon;
@@ -87,13 +97,16 @@ export class Slots {
     this.#scratch.push({ address: this.#addon.addressOf(bytes), bytes, words: new Uint32Array(memory) });
     const before = this.completions.length;
     const after = before + CHUNK;
-    const generations = new Int32Array(after);
+    const generations = new Int32Array(after).fill(this.#firstGeneration);
     generations.set(this.generations);
     const refed = new Uint8Array(after);
     refed.set(this.refed);
+    const opcodes = new Uint8Array(after);
+    opcodes.set(this.opcodes);
     const free = new Int32Array(after);
     this.generations = generations;
     this.refed = refed;
+    this.opcodes = opcodes;
     this.#free = free;
     for (let slot = after - 1; slot >= before; slot--) {
       this.completions[slot] = null;

@@ -1,4 +1,10 @@
-import { ECANCELED, EINTR, IORING_CQE_F_MORE, IORING_OP_TIMEOUT } from '@ouro/native/abi';
+import {
+  ECANCELED,
+  EINTR,
+  IORING_CQE_F_MORE,
+  IORING_OP_TIMEOUT,
+  IOSQE_BUFFER_SELECT,
+} from '@ouro/native/abi';
 import { type Cancellable, followersOf, type Members } from './cancel.ts';
 import { cancellation, checkInteger, closedError, invalidType, unsupportedError } from './errors.ts';
 import { awaitFast, Deferred, type Future, rejected, resolved } from './future.ts';
@@ -23,8 +29,11 @@ export interface StreamOptions extends Pick<OpOptions, 'signal' | 'scope'> {
 /** What a kind's `decode` returns for a completion that is the end of the stream (a receive of no bytes). */
 export const END_OF_STREAM: never = Symbol('end of stream') as never;
 
+/** What it returns for a completion that brings nothing, after which the op goes on or is queued again. */
+export const NO_RESULT: never = Symbol('no result') as never;
+
 /** Somebody who waits for a result. */
-class Waiter<T> extends Deferred<IteratorResult<T, undefined>> {
+export class Waiter<T> extends Deferred<IteratorResult<T, undefined>> {
   readonly #forget: (waiter: Waiter<T>) => boolean;
 
   constructor(forget: (waiter: Waiter<T>) => boolean) {
@@ -55,6 +64,9 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
   #over = false;
   #error: Error | null = null;
   readonly #stopped: (() => void)[] = [];
+  readonly #resume = (): void => {
+    if (this.#waiters.length > 0) this.#arm();
+  };
 
   /** @internal Use `stream`. */
   constructor(op: Op<T>, options: StreamOptions) {
@@ -74,6 +86,11 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
 
   get name(): string {
     return this.op.kind.syscall;
+  }
+
+  /** Where in the table of ops in flight; -1 while the op is not. */
+  get slot(): number {
+    return this.#slot;
   }
 
   /** Results that wait to be taken. */
@@ -116,6 +133,7 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
       this.#end(this.#begun ? null : closedError(op.kind.syscall));
       return;
     }
+    if (!op.ready(this.#resume)) return;
     this.#begun = true;
     const slot = r.take(this);
     op.place(slot);
@@ -138,12 +156,14 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
       this.#slot = -1;
       this.op.descriptor?.detach(this);
     }
-    if (result >= 0 || result === kind.passes) this.#deliver(Math.max(result, 0), slot, cqeFlags);
+    if (result >= 0 || result === kind.passes) this.#deliver(result, slot, cqeFlags);
     else if (!(this.#stopping && (result === ECANCELED || result === EINTR))) {
       this.#end(errorOf(this.op, result));
     }
     if (more) {
-      if (this.#results.length >= this.#highWater) this.#stop();
+      // A timeout that fires just when it is cancelled is not found by the kernel (ENOENT), and goes on: so ask again.
+      if (this.#stopping && this.op.opcode === IORING_OP_TIMEOUT) this.#giveUp();
+      else if (this.#results.length >= this.#highWater) this.#stop();
       return;
     }
     for (const then of this.#stopped.splice(0)) then();
@@ -152,21 +172,28 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
 
   #deliver(result: number, slot: number, cqeFlags: number): void {
     const { op } = this;
-    if (this.#over) {
-      discardResult(op, result);
+    const { decode, drop } = op.kind;
+    if (this.#over && drop === null) {
+      // Decoding gives the buffer back, which nobody will read.
+      if ((op.flags & IOSQE_BUFFER_SELECT) !== 0) decode?.(result, op, slot, cqeFlags);
+      else if (result >= 0) discardResult(op, result);
       return;
     }
     let value: T;
     try {
-      const { decode } = op.kind;
-      value = decode === null ? (result as T) : decode(result, op, slot, cqeFlags);
+      value = decode === null ? (Math.max(result, 0) as T) : decode(result, op, slot, cqeFlags);
     } catch (error) {
       discardResult(op, result);
       this.#end(error as Error);
       return;
     }
+    if (value === NO_RESULT) return;
     if (value === END_OF_STREAM) {
       this.#end(null);
+      return;
+    }
+    if (this.#over) {
+      drop?.(value);
       return;
     }
     const waiter = this.#waiters.shift();
@@ -189,11 +216,11 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
   #stop(): void {
     if (this.#stopping || this.#slot < 0) return;
     this.#stopping = true;
-    if (this.#cancel() && this.op.opcode === IORING_OP_TIMEOUT)
-      insist(() => this.#stopping && this.#cancel());
+    if (this.#giveUp() && this.op.opcode === IORING_OP_TIMEOUT)
+      insist(() => this.#stopping && this.#giveUp());
   }
 
-  #cancel(): boolean {
+  #giveUp(): boolean {
     if (this.#slot < 0) return false;
     const r = reactor();
     r.cancel(this.#slot, r.slots.generations[this.#slot]);
@@ -224,11 +251,12 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
     return new Promise((stopped) => this.#stopped.push(stopped));
   }
 
-  /** Results that are descriptors are closed when nobody takes them. */
+  /** Results that are descriptors are closed when nobody takes them, leases given back. */
   #drop(): void {
     const { kind } = this.op;
     for (const value of this.#results.splice(0)) {
-      if (kind.resultIsFd && typeof value === 'number') reactor().discard(value);
+      if (kind.drop !== null) kind.drop(value);
+      else if (kind.resultIsFd && typeof value === 'number') reactor().discard(value);
       else if (kind.resultIsDirect) void (value as AsyncDisposable)[Symbol.asyncDispose]();
     }
   }

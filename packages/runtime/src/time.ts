@@ -1,6 +1,6 @@
 import { ETIME, IORING_OP_TIMEOUT } from '@ouro/native/abi';
 import { followersOf, type Members } from './cancel.ts';
-import { Expired } from './errors.ts';
+import { Deadline } from './deadline.ts';
 import { type Future, rejected, type Steps, startFlow } from './future.ts';
 import { nothing, Op, opKind } from './op.ts';
 import { checkMs, NO_TIMEOUT, type OpOptions, refusal, timeoutOf } from './op-options.ts';
@@ -71,12 +71,8 @@ export function bound<F extends Future<unknown>>(future: F, options: OpOptions |
 
 /** Cancels `future` after `ms`, unless it has settled, in a way that makes its error an `ETIMEDOUT`. */
 export function expire(future: Future<unknown>, ms: number): void {
-  const timer = sleep(ms, { ref: false });
-  timer.then(
-    () => future.cancel(new Expired(ms)),
-    () => {},
-  );
-  future.whenSettled(() => timer.cancel());
+  const deadline = new Deadline(future, ms);
+  future.whenSettled(() => deadline.clear());
 }
 
 /** Runs `body` as one future. Steps that must not be cancelled (closing, say) are simply not handed to `step`. */

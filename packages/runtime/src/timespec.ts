@@ -1,8 +1,9 @@
 import type { Reactor } from './reactor.ts';
 import { scratchOffset } from './slots.ts';
 
+const MS_PER_S = 1000;
 const NS_PER_MS = 1_000_000;
-const NS_PER_S = 1_000_000_000;
+const MOST_NS = 999_999_999;
 
 /**
  * Writes a `struct __kernel_timespec` (two 64-bit words, little-endian as all that Node runs on) into a slot's scratch
@@ -13,11 +14,10 @@ const NS_PER_S = 1_000_000_000;
 export function placeTimespec(r: Reactor, slot: number, ms: number, at = 0): number {
   const { words } = r.scratch(slot);
   const word = (scratchOffset(slot) + at) >> 2;
-  const ns = Math.round(ms * NS_PER_MS);
-  const seconds = Math.floor(ns / NS_PER_S);
+  const seconds = Math.floor(ms / MS_PER_S);
   words[word] = seconds;
   words[word + 1] = 0;
-  words[word + 2] = ns - seconds * NS_PER_S;
+  words[word + 2] = Math.min(Math.round((ms - seconds * MS_PER_S) * NS_PER_MS), MOST_NS);
   words[word + 3] = 0;
   return r.scratchAddress(slot) + at;
 }

@@ -96,7 +96,7 @@ describe('a direct descriptor', () => {
     await using file = await File.open(path);
     expect(() => files().install(file as never)).toThrow(TypeError);
     expect(() => files().install(5 as never)).toThrow(TypeError);
-    expect(() => fixedFdInstall(file)).toThrow(TypeError);
+    expect(() => fixedFdInstall(file as never)).toThrow(TypeError);
     const place = files().allocate();
     await expect(files().install(place)).rejects.toMatchObject({ code: 'EBADF', syscall: 'install' });
     await place.close();

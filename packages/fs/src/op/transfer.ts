@@ -1,3 +1,4 @@
+import { read as readInPool, write as writeInPool } from 'node:fs';
 import {
   IORING_OP_READ,
   IORING_OP_READ_FIXED,
@@ -7,6 +8,7 @@ import {
 } from '@ouro/native/abi';
 import {
   addressOf,
+  asBytes,
   awaitFast,
   Bounce,
   type Bytes,
@@ -21,6 +23,8 @@ import {
   Transfer,
   UNSTABLE,
 } from '@ouro/runtime/driver';
+import { CURRENT } from '../position.ts';
+import { inPoolOn } from './elsewhere.ts';
 
 const READ = opKind<number>('read', { endsWithHandle: true });
 const READ_BOUNCED = opKind<number>('read', {
@@ -29,8 +33,20 @@ const READ_BOUNCED = opKind<number>('read', {
 });
 const WRITE = opKind<number>('write');
 
-/** The current position of the file, kept by the kernel; also for pipes. */
-export const CURRENT = -1;
+/** An op on one stretch of memory. */
+class Move extends Op<number> {
+  override elsewhere(): Promise<number> | null {
+    // Flags of one call are nothing that Node knows.
+    if (this.opFlags !== 0) return null;
+    const { hold } = this;
+    const bytes = hold instanceof Bounce ? hold.bytes : asBytes(hold as Bytes);
+    const position = this.off === CURRENT ? null : this.off;
+    return inPoolOn(this, (fd, done) => {
+      if (this.kind === WRITE) writeInPool(fd, bytes, 0, this.len, position, done);
+      else readInPool(fd, bytes, 0, this.len, position, done);
+    });
+  }
+}
 
 /**
  * `pread(2)` into `view` (5.6), into a registered buffer without the kernel looking its pages up (`READ_FIXED`, 5.1).
@@ -44,12 +60,12 @@ export function read(fd: Target, view: Bytes, position: number): Op<number> {
   const length = lengthOf(view);
   if (address === UNSTABLE) {
     const bounce = Bounce.toFill(view);
-    const op = new Op(READ_BOUNCED, IORING_OP_READ, position, bounce.address, length).on(fd);
+    const op = new Move(READ_BOUNCED, IORING_OP_READ, position, bounce.address, length).on(fd);
     op.hold = bounce;
     return op;
   }
   const fixed = fixedIndexOf(view);
-  const op = new Op(
+  const op = new Move(
     READ,
     fixed === NOT_FIXED ? IORING_OP_READ : IORING_OP_READ_FIXED,
     position,
@@ -63,7 +79,7 @@ export function read(fd: Target, view: Bytes, position: number): Op<number> {
 
 /** `pwrite(2)` from memory that is pinned (5.6), from a registered buffer `WRITE_FIXED` (5.1). May write less. */
 export function write(fd: Target, { address, length, hold, fixed }: Pinned, position: number): Op<number> {
-  const op = new Op(
+  const op = new Move(
     WRITE,
     fixed === NOT_FIXED ? IORING_OP_WRITE : IORING_OP_WRITE_FIXED,
     position,

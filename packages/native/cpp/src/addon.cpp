@@ -1,6 +1,8 @@
 // The module: what TypeScript can ask for. Arguments are checked in src/*.ts, the only caller.
 #include <napi.h>
 
+#include <algorithm>
+
 #include "environment.hpp"
 #include "file.hpp"
 #include "memory.hpp"
@@ -33,17 +35,44 @@ uint32_t word(const Napi::Object& object, const char* name, uint32_t otherwise) 
   return value.IsNumber() ? value.As<Napi::Number>().Uint32Value() : otherwise;
 }
 
-// open({ sqEntries, cqEntries, flagMask }, dispatch) -> the ring's description, or -errno
+double number(const Napi::Object& object, const char* name, double otherwise) {
+  const Napi::Value value = object.Get(name);
+  return value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : otherwise;
+}
+
+// What src/loader.ts calls RingOptions.
+UringOptions ring_options(const Napi::Object& wanted) {
+  UringOptions options;
+  options.sq_entries = word(wanted, "sqEntries", options.sq_entries);
+  options.cq_entries = word(wanted, "cqEntries", options.cq_entries);
+  options.flag_mask = word(wanted, "flagMask", options.flag_mask);
+  options.mode = word(wanted, "modeFlags", options.mode);
+  options.sq_idle_ms = word(wanted, "sqIdle", options.sq_idle_ms);
+  options.sq_cpu = word(wanted, "sqCpu", options.sq_cpu);
+  options.spin_max_ns = static_cast<int64_t>(number(wanted, "spinMax", 0) * 1000);
+  options.spin_share = number(wanted, "spinShare", options.spin_share);
+  options.min_wait_completions = word(wanted, "minWaitCompletions", options.min_wait_completions);
+  options.min_wait_us = word(wanted, "minWaitUs", options.min_wait_us);
+  return options;
+}
+
+// trySetup(setup flags, cpu) -> 0 if the kernel gives a ring with exactly these flags, or -errno. For explanations.
+Napi::Value TrySetup(const Napi::CallbackInfo& info) {
+  io_uring_params params{};
+  params.flags = info[0].As<Napi::Number>().Uint32Value();
+  params.sq_thread_cpu = info[1].As<Napi::Number>().Uint32Value();
+  const int fd = sys::io_uring_setup(8, &params);
+  const sys::Fd ring(fd);
+  return Napi::Number::New(info.Env(), std::min(fd, 0));
+}
+
+// open(ring options, dispatch) -> the ring's description, or -errno
 Napi::Value Open(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   Environment* environment = Environment::of(env);
   if (environment == nullptr) return Napi::Number::New(env, -ENOMEM);
   if (environment->is_open()) return Napi::Number::New(env, -EBUSY);
-  const auto wanted = info[0].As<Napi::Object>();
-  UringOptions options;
-  options.sq_entries = word(wanted, "sqEntries", options.sq_entries);
-  options.cq_entries = word(wanted, "cqEntries", options.cq_entries);
-  options.flag_mask = word(wanted, "flagMask", options.flag_mask);
+  const UringOptions options = ring_options(info[0].As<Napi::Object>());
   if (const int error = environment->open(options, info[1].As<Napi::Function>()); error != 0) {
     return Napi::Number::New(env, error);
   }
@@ -54,6 +83,7 @@ Napi::Value Open(const Napi::CallbackInfo& info) {
   if (env.IsExceptionPending()) return env.Undefined();
   result.Set("sqes", external(env, ring.sqes().data(), ring.sqes().size()));
   result.Set("fds", external(env, environment->fd_table().data(), environment->fd_table().size()));
+  result.Set("fd", ring.fd());
   result.Set("sqEntries", ring.params().sq_entries);
   result.Set("cqEntries", ring.params().cq_entries);
   result.Set("setupFlags", ring.params().flags);
@@ -62,17 +92,18 @@ Napi::Value Open(const Napi::CallbackInfo& info) {
   return result;
 }
 
-// submit() -> 0 or -errno. Tries for a while when the kernel is short of memory: a full queue is nobody's fault.
+// submit() -> 0 when the kernel has taken the whole queue, or -errno. Tries for a while when the kernel is short of
+// memory: a full queue is nobody's fault.
 Napi::Value Submit(const Napi::CallbackInfo& info) {
   Environment* environment = counted(info);
   if (environment == nullptr) return no_ring(info);
   Engine& engine = environment->engine();
   constexpr int kTries = 1000;
-  int result = engine.submit();
+  int result = engine.flush();
   for (int i = 0; i < kTries && result != 0; ++i) {
     timespec pause{0, 1'000'000};
     nanosleep(&pause, nullptr);
-    result = engine.submit();
+    result = engine.flush();
   }
   return Napi::Number::New(info.Env(), result);
 }
@@ -105,6 +136,16 @@ Napi::Value Allocate(const Napi::CallbackInfo& info) {
   return external(info.Env(), data, size);
 }
 
+// allocateForFds(bytes): the same, for descriptors that the kernel writes there; at teardown those not 0 are closed
+Napi::Value AllocateForFds(const Napi::CallbackInfo& info) {
+  const auto size = static_cast<size_t>(info[0].As<Napi::Number>().Int64Value());
+  Environment* environment = counted(info);
+  if (environment == nullptr) return no_ring(info);
+  uint8_t* data = environment->allocate_for_fds(size);
+  if (data == nullptr) return Napi::Number::New(info.Env(), -ENOMEM);
+  return external(info.Env(), data, size);
+}
+
 // own(fd): this environment closes it at teardown
 Napi::Value Own(const Napi::CallbackInfo& info) {
   Environment* environment = counted(info);
@@ -127,6 +168,7 @@ Napi::Object Layout(Napi::Env env) {
   OURO_WORD("FD_HIGH", fd_high);
   OURO_WORD("IN_FLIGHT", in_flight);
   OURO_WORD("CLOSING", closing);
+  OURO_WORD("SPIN_BUDGET_NS", spin_budget_ns);
   OURO_COUNTER("ENTERS", enters);
   OURO_COUNTER("SQES", sqes);
   OURO_COUNTER("CQES", cqes);
@@ -135,6 +177,11 @@ Napi::Object Layout(Napi::Env env) {
   OURO_COUNTER("LOOP_VISITS", loop_visits);
   OURO_COUNTER("API_CALLS", api_calls);
   OURO_COUNTER("WAITS", waits);
+  OURO_COUNTER("SPINS", spins);
+  OURO_COUNTER("SPIN_HITS", spin_hits);
+  OURO_COUNTER("SPIN_NS", spin_ns);
+  OURO_COUNTER("IDLE_NS", idle_ns);
+  OURO_COUNTER("WAKEUPS", wakeups);
 #undef OURO_WORD
 #undef OURO_COUNTER
   layout.Set("BATCH_OFFSET", kBatchOffset);
@@ -149,10 +196,12 @@ Napi::Object Layout(Napi::Env env) {
 
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("open", Napi::Function::New<Open>(env, "open"));
+  exports.Set("trySetup", Napi::Function::New<TrySetup>(env, "trySetup"));
   exports.Set("submit", Napi::Function::New<Submit>(env, "submit"));
   exports.Set("arm", Napi::Function::New<Arm>(env, "arm"));
   exports.Set("register", Napi::Function::New<Register>(env, "register"));
   exports.Set("allocate", Napi::Function::New<Allocate>(env, "allocate"));
+  exports.Set("allocateForFds", Napi::Function::New<AllocateForFds>(env, "allocateForFds"));
   exports.Set("layout", Layout(env));
   exports.Set("own", Napi::Function::New<Own>(env, "own"));
   export_file_calls(env, exports);

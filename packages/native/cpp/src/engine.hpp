@@ -17,6 +17,9 @@ class Engine {
   // queued and run with a later call, so whatever they refer to must stay alive.
   virtual int submit() = 0;
 
+  // The same, and returns 0 only when the executor has consumed all of it: the whole queue is free again.
+  virtual int flush() = 0;
+
   // Submits, then waits for one completion: timeout_ns < 0 for ever, 0 not at all.
   virtual int submit_and_wait(int64_t timeout_ns) = 0;
 
@@ -26,7 +29,8 @@ class Engine {
   // True while completions wait to be reaped.
   virtual bool has_completions() const = 0;
 
-  // Arms a one-shot readiness poll of `fd` if none is armed. False if there was no room for it.
+  // Arms a one-shot readiness poll of `fd` if none is armed. False if there was no room for it, or if the engine
+  // knows no such polls: then nothing that `fd` stands for wakes it, and it must not be waited in.
   virtual bool arm_loop_poll(int fd) = 0;
   // True once that poll has fired; reading it clears it.
   virtual bool take_loop_poll_fired() = 0;

@@ -1,5 +1,7 @@
 #include "environment.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 
 namespace ouro {
@@ -52,6 +54,12 @@ uint8_t* Environment::allocate(size_t size) {
   return regions_.emplace_back(std::move(region)).data();
 }
 
+uint8_t* Environment::allocate_for_fds(size_t size) {
+  uint8_t* data = allocate(size);
+  if (data != nullptr) written_fds_.emplace_back(reinterpret_cast<const int32_t*>(data), size / sizeof(int32_t));
+  return data;
+}
+
 void Environment::own(int fd) {
   if (static_cast<size_t>(fd) >= fd_table_.size()) return;
   fd_table_.data()[fd] = 1;
@@ -62,6 +70,12 @@ void Environment::shutdown() {
   // Cancel, drain to the last completion, and only then free anything: nothing may write into memory that V8 is
   // about to give back.
   if (engine_) engine_->shutdown();
+  for (const auto& fds : written_fds_) {
+    for (const int32_t fd : fds) {
+      if (fd > 0) ::close(fd);
+    }
+  }
+  written_fds_.clear();
   const auto destroy = [this] {
     napi_async_cleanup_hook_handle cleanup = cleanup_;
     std::unique_ptr<Environment> self(this);

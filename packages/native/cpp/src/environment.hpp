@@ -5,7 +5,9 @@
 #include <napi.h>
 #include <uv.h>
 
+#include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "loop_hook.hpp"
@@ -32,6 +34,9 @@ class Environment {
   // Zeroed page-aligned memory that lives as long as the environment; null if there is none.
   uint8_t* allocate(size_t size);
 
+  // The same, for descriptors that the kernel writes there: those not 0 at teardown are closed.
+  uint8_t* allocate_for_fds(size_t size);
+
   // Notes that the environment owns a descriptor, which is closed at teardown unless JavaScript closed it.
   void own(int fd);
 
@@ -46,6 +51,7 @@ class Environment {
   sys::Mapping shared_;    // Control, then the batch
   sys::Mapping fd_table_;
   std::vector<sys::Mapping> regions_;
+  std::vector<std::span<const int32_t>> written_fds_;  // in regions_
   std::unique_ptr<Uring> engine_;
   std::unique_ptr<LoopHook> hook_;
 };

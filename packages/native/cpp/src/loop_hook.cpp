@@ -87,7 +87,8 @@ void LoopHook::turn() {
     follow_refs();
     if (engine_.queued() == 0 && engine_.in_flight() == 0 && !engine_.has_completions()) break;
 
-    // Without our poll nothing of libuv's would wake us, so then we must not block.
+    // Without our poll nothing of libuv's would wake us, so then we must not block, nor stay for a second turn: with
+    // IOPOLL, which refuses polls, libuv's epoll_wait of no time is the only one who asks.
     const bool guarded = engine_.arm_loop_poll(uv_backend_fd(loop_));
     int64_t timeout_ns = 0;
     if (guarded && !has_unregistered_watchers(loop_)) {
@@ -99,7 +100,7 @@ void LoopHook::turn() {
     if (count > 0) alive = deliver(count);
     uv_update_time(loop_);
     const bool fired = engine_.take_loop_poll_fired();
-    if (fired || libuv_has_work()) break;
+    if (fired || !guarded || libuv_has_work()) break;
   }
   if (!alive || closed_) return;
 
@@ -115,6 +116,7 @@ void LoopHook::turn() {
 
 void LoopHook::close(std::function<void()> done) {
   closed_ = std::move(done);
+  if (dispatch_ != nullptr) napi_delete_reference(env_, std::exchange(dispatch_, nullptr));
   if (open_handles_ == 0) return closed_();
   const auto on_close = [](uv_handle_t* handle) {
     auto* hook = static_cast<LoopHook*>(handle->data);

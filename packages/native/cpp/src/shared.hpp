@@ -10,7 +10,7 @@ namespace ouro {
 // One page. Words first, then counters as doubles so that JavaScript reads them without BigInt.
 struct Control {
   uint32_t sq_tail;         // written by JS: SQEs that are complete in memory
-  uint32_t sq_head;         // written here: SQEs that the kernel has consumed
+  uint32_t sq_head;         // written here: SQEs that the kernel has consumed, as we last saw it
   uint32_t refs;            // written by JS: ops in flight that keep the process alive
   uint32_t armed;           // written here: 1 while the prepare handle is ref'd
   uint32_t batch_length;    // written here: completions in the batch
@@ -19,19 +19,24 @@ struct Control {
   uint32_t in_flight;       // written here: ops the kernel has and has not finished
 
   uint32_t closing;         // raised by JS for each close queued, lowered here when it has been done
-  uint32_t reserved;
+  uint32_t spin_budget_ns;  // written here: how long the next wait may spin before it sleeps
 
   double enters;        // io_uring_enter calls
-  double sqes;          // SQEs consumed by the kernel, our own poll not counted
+  double sqes;          // SQEs handed to the kernel, our own poll not counted
   double cqes;          // completions reaped
   double batches;       // entries into JavaScript
   double overflows;     // times that the completion queue was found overflown
   double loop_visits;   // times the hook gave way to libuv
   double api_calls;     // Node-API calls that JavaScript made into the engine
   double waits;         // enters that were allowed to block
+  double spins;         // waits that began with a spin
+  double spin_hits;     // spins that a completion ended
+  double spin_ns;       // time in spins, hits and misses
+  double idle_ns;       // time in enters that were allowed to block
+  double wakeups;       // enters that woke the kernel's submission thread (SQPOLL)
 };
 static_assert(offsetof(Control, enters) == 40);
-static_assert(sizeof(Control) == 104);
+static_assert(sizeof(Control) == 144);
 
 // One completion as JavaScript reads it from the batch: four 32-bit words.
 struct Completion {

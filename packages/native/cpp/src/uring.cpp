@@ -2,6 +2,7 @@
 
 #include <linux/time_types.h>
 #include <poll.h>
+#include <sched.h>
 #include <time.h>
 
 #include <algorithm>
@@ -13,21 +14,44 @@ namespace {
 uint32_t load_acquire(const uint32_t* word) { return __atomic_load_n(word, __ATOMIC_ACQUIRE); }
 void store_release(uint32_t* word, uint32_t value) { __atomic_store_n(word, value, __ATOMIC_RELEASE); }
 
+int64_t now_ns() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * 1'000'000'000LL + now.tv_nsec;
+}
+
+void relax() {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
 // From the fullest set down; a kernel that does not know a flag answers EINVAL.
 //   DEFER_TASKRUN (6.1, needs SINGLE_ISSUER 6.0): completions are made only inside our own enter.
 //   NO_SQARRAY (6.6): one indirection less. COOP_TASKRUN (5.19): no interrupts from completions.
+//   TASKRUN_FLAG (5.19, needs one of the two): says in the SQ flags that an enter would make completions.
 //   SUBMIT_ALL (5.18): one bad SQE does not stop the rest. CQSIZE (5.5), CLAMP (5.6).
+constexpr uint32_t kBasic = IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE;
+constexpr uint32_t kSingle = kBasic | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER;
 constexpr uint32_t kLadder[] = {
-    IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER |
-        IORING_SETUP_DEFER_TASKRUN | abi::kSetupNoSqArray,
-    IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER |
-        IORING_SETUP_DEFER_TASKRUN,
-    IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER |
-        IORING_SETUP_COOP_TASKRUN,
-    IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL,
-    IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE,
+    kSingle | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG | abi::kSetupNoSqArray,
+    kSingle | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
+    kSingle | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
+    kBasic | IORING_SETUP_SUBMIT_ALL,
+    kBasic,
     0,
 };
+// With SQPOLL completions are made by the kernel's thread, and the flags that say where else are refused.
+constexpr uint32_t kPolledLadder[] = {
+    kSingle | abi::kSetupNoSqArray,
+    kSingle,
+    kBasic | IORING_SETUP_SUBMIT_ALL,
+    kBasic,
+    0,
+};
+constexpr uint32_t kTaskrun = IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_COOP_TASKRUN;
 
 // An op that a kernel thread was blocked in when it was cancelled may end with one of the codes by which the kernel
 // tells itself to restart a system call (ERESTARTSYS 512 to ERESTART_RESTARTBLOCK 516: openat of a pipe does, on
@@ -48,6 +72,9 @@ constexpr uint32_t kSmallestRing = 8;
 constexpr int64_t kTeardownPatienceNs = 100'000'000;
 constexpr int kClosePatience = 50;  // times that without one close: a hung server is not waited for for ever
 constexpr int kMostFailures = 500;
+constexpr int kPausesPerLook = 16;  // about a microsecond: looking at the clock costs more than at the queue
+constexpr int kLooksBeforeYield = 8;
+constexpr int64_t kFlushPatienceNs = 100'000'000;
 
 }  // namespace
 
@@ -71,18 +98,32 @@ std::unique_ptr<Uring> Uring::create(const UringOptions& options, Control* contr
     ring->enter_fd_ = static_cast<int>(update.offset);
     ring->enter_flags_ = IORING_ENTER_REGISTERED_RING;
   }
+
+  // With DEFER_TASKRUN nothing moves without an enter, so without the flag there is nothing to look at.
+  const bool visible_work = !ring->has_mode(IORING_SETUP_DEFER_TASKRUN) || ring->has_mode(IORING_SETUP_TASKRUN_FLAG);
+  if (visible_work) ring->spin_ = SpinBudget(options.spin_max_ns, options.spin_share);
+  if ((ring->params_.features & abi::kFeatMinTimeout) != 0) {
+    ring->min_wait_completions_ = options.min_wait_completions;
+    ring->min_wait_us_ = options.min_wait_us;
+  }
   return ring;
 }
 
 int Uring::setup(const UringOptions& options) {
   int error = -EINVAL;
-  for (const uint32_t rung : kLadder) {
+  const std::span<const uint32_t> ladder =
+      (options.mode & IORING_SETUP_SQPOLL) != 0 ? std::span<const uint32_t>(kPolledLadder) : kLadder;
+  for (const uint32_t rung : ladder) {
+    uint32_t flags = rung & options.flag_mask;
+    if ((flags & kTaskrun) == 0) flags &= ~IORING_SETUP_TASKRUN_FLAG;
     // Kernels before 5.12 and from 6.13 on charge the ring to the memlock limit, which may be 64 KiB: ENOMEM then,
     // and a smaller ring may still fit.
     uint32_t cq_entries = options.cq_entries;
     for (uint32_t entries = options.sq_entries; entries >= kSmallestRing; entries /= 2, cq_entries /= 2) {
       params_ = {};
-      params_.flags = rung & options.flag_mask;
+      params_.flags = flags | options.mode;
+      params_.sq_thread_idle = options.sq_idle_ms;
+      params_.sq_thread_cpu = options.sq_cpu;
       if ((params_.flags & IORING_SETUP_CQSIZE) != 0) params_.cq_entries = std::max(cq_entries, entries);
       const int fd = sys::io_uring_setup(entries, &params_);
       if (fd >= 0) {
@@ -145,25 +186,51 @@ int Uring::probe() {
   return (params_.features & needed) == needed && new_enough ? 0 : -ENOTSUP;
 }
 
-int Uring::enter(uint32_t min_complete, uint32_t flags, const void* arg, size_t arg_size) {
-  const uint32_t to_submit = queued();
+uint32_t Uring::load_head() const { return load_acquire(sq_khead_); }
+
+bool Uring::sq_flag(uint32_t flag) const { return (load_acquire(sq_kflags_) & flag) != 0; }
+
+// Everything before `head` is the kernel's now.
+void Uring::hand_over(uint32_t head) {
   const bool poll_was_in_kernel = poll_in_kernel();
-  store_release(sq_ktail_, control_->sq_tail);
+  const uint32_t taken = head - sq_submitted_;
+  in_flight_ += taken;
+  sq_submitted_ = head;
+  control_->sqes += taken - (poll_in_kernel() && !poll_was_in_kernel ? 1 : 0);
+  control_->in_flight = in_flight();
+}
+
+int Uring::enter(uint32_t min_complete, uint32_t flags, const void* arg, size_t arg_size) {
+  const uint32_t to_submit = sqpoll() ? 0 : queued();
+  if (!sqpoll()) store_release(sq_ktail_, control_->sq_tail);
   control_->enters += 1;
   const int result =
       sys::io_uring_enter(enter_fd_, to_submit, min_complete, flags | enter_flags_, arg, arg_size);
   // The kernel's own head says what it took, whatever the call returned.
-  const uint32_t head = load_acquire(sq_khead_);
-  const uint32_t taken = head - sq_submitted_;
-  in_flight_ += taken;
-  sq_submitted_ = head;
-  control_->sq_head = head;
-  control_->sqes += taken - (poll_in_kernel() && !poll_was_in_kernel ? 1 : 0);
-  control_->in_flight = in_flight();
+  control_->sq_head = load_head();
+  if (!sqpoll()) hand_over(control_->sq_head);
   return result;
 }
 
+int Uring::publish() {
+  int result = 0;
+  if (queued() > 0) {
+    store_release(sq_ktail_, control_->sq_tail);
+    hand_over(control_->sq_tail);
+    // The thread raises its flag, then looks at the tail once more, then sleeps. We store the tail, then look at the
+    // flag. Without a full barrier between the two each side could miss what the other has written.
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+  }
+  control_->sq_head = load_head();
+  if (control_->sq_head != sq_submitted_ && sq_flag(IORING_SQ_NEED_WAKEUP)) {
+    control_->wakeups += 1;
+    result = enter(0, IORING_ENTER_SQ_WAKEUP, nullptr, 0);
+  }
+  return result < 0 && result != -EINTR ? result : 0;
+}
+
 int Uring::submit() {
+  if (sqpoll()) return publish();
   int result = 0;
   for (int fruitless = 0; queued() > 0 && fruitless < 2;) {
     const uint32_t before = queued();
@@ -177,20 +244,104 @@ int Uring::submit() {
   return result < 0 ? result : -EAGAIN;
 }
 
-int Uring::submit_and_wait(int64_t timeout_ns) {
-  const bool wait = timeout_ns != 0 && spilled_.empty();
-  __kernel_timespec ts{};
-  io_uring_getevents_arg arg{};
-  if (wait && timeout_ns > 0) {
-    ts.tv_sec = timeout_ns / 1'000'000'000;
-    ts.tv_nsec = timeout_ns % 1'000'000'000;
-    arg.ts = reinterpret_cast<uint64_t>(&ts);
+int Uring::flush() {
+  if (!sqpoll()) return submit();
+  const int64_t deadline_ns = now_ns() + kFlushPatienceNs;
+  for (;;) {
+    if (const int result = publish(); result != 0) return result;
+    if (cq_ready() > cq_mask_ / 2 || overflown()) spill();
+    if (control_->sq_head == control_->sq_tail) return 0;
+    if (sq_full()) {
+      // Returns as soon as there is room for one.
+      if (const int result = enter(0, IORING_ENTER_SQ_WAIT, nullptr, 0); result < 0 && result != -EINTR) return result;
+    } else {
+      sched_yield();  // the thread may need our CPU to get on
+    }
+    if (now_ns() > deadline_ns) return -EAGAIN;
   }
-  if (wait) control_->waits += 1;
+}
+
+int Uring::get_events(uint32_t min_complete, int64_t timeout_ns) {
+  __kernel_timespec ts{};
+  abi::GetEventsArg arg{};
+  if (min_complete > 0) {
+    control_->waits += 1;
+    if (timeout_ns > 0) {
+      ts.tv_sec = timeout_ns / 1'000'000'000;
+      ts.tv_nsec = timeout_ns % 1'000'000'000;
+      arg.ts = reinterpret_cast<uint64_t>(&ts);
+    }
+    const uint32_t most = std::min(min_wait_completions_, in_flight() + queued());
+    if (most > min_complete) {
+      min_complete = most;
+      // The kernel looks at the timeout only when this time is over.
+      arg.min_wait_usec = timeout_ns > 0 ? static_cast<uint32_t>(std::min<int64_t>(min_wait_us_, timeout_ns / 1000))
+                                         : min_wait_us_;
+    }
+  }
   uint32_t flags = IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG;
   if ((params_.features & abi::kFeatNoIowait) != 0) flags |= abi::kEnterNoIowait;
-  const int result = enter(wait ? 1 : 0, flags, &arg, sizeof(arg));
+  const int result = enter(min_complete, flags, &arg, sizeof(arg));
   return result == -ETIME || result == -EINTR || result > 0 ? 0 : result;
+}
+
+bool Uring::spin(int64_t deadline_ns) {
+  for (int looks = 0;; ++looks) {
+    for (int i = 0; i < kPausesPerLook; ++i) {
+      if (cq_ready() > 0) return true;
+      if (sq_flag(IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) {
+        // It may be work that makes no completion, such as another try of a read.
+        if (get_events(0, 0) != 0) return false;
+        continue;
+      }
+      relax();
+    }
+    if (now_ns() >= deadline_ns) return false;
+    // The kernel's thread may have been put on our own CPU, where it waits for us as we wait for it.
+    if (sqpoll() && looks >= kLooksBeforeYield && load_head() != sq_submitted_) sched_yield();
+  }
+}
+
+int Uring::submit_and_wait(int64_t timeout_ns) {
+  if (sqpoll()) {
+    if (const int result = publish(); result != 0) return result;
+  }
+  if (timeout_ns == 0 || !spilled_.empty() || has_mode(IORING_SETUP_IOPOLL)) {
+    return sqpoll() ? 0 : get_events(0, 0);
+  }
+  if (sqpoll() && cq_ready() > 0) return 0;
+
+  int64_t begin_ns = now_ns();
+  int64_t spin_ns = spin_.begin(begin_ns);
+  if (timeout_ns > 0) spin_ns = std::min(spin_ns, timeout_ns);
+  if (spin_ns > 0) {
+    if (queued() > 0) {
+      const int result = get_events(0, 0);
+      if (result != 0 || cq_ready() > 0) return result;
+    }
+    const bool hit = spin(begin_ns + spin_ns);
+    const int64_t spun_ns = now_ns() - begin_ns;
+    control_->spins += 1;
+    control_->spin_ns += static_cast<double>(spun_ns);
+    control_->spin_hits += hit ? 1 : 0;
+    if (hit) {
+      spin_.hit();
+    } else {
+      spin_.miss(spun_ns);
+    }
+    control_->spin_budget_ns = spin_.budget_ns();
+    if (hit) return 0;
+    if (timeout_ns > 0) {
+      timeout_ns -= spun_ns;
+      if (timeout_ns <= 0) return 0;
+    }
+    begin_ns += spun_ns;
+  }
+  const int result = get_events(1, timeout_ns);
+  const int64_t slept_ns = now_ns() - begin_ns;
+  control_->idle_ns += static_cast<double>(slept_ns);
+  if (spin_ns == 0) spin_.slept(slept_ns);
+  return result;
 }
 
 bool Uring::poll_in_kernel() const {
@@ -198,8 +349,6 @@ bool Uring::poll_in_kernel() const {
 }
 
 uint32_t Uring::in_flight() const { return in_flight_ - (poll_in_kernel() ? 1 : 0); }
-
-bool Uring::overflown() const { return (load_acquire(sq_kflags_) & IORING_SQ_CQ_OVERFLOW) != 0; }
 
 uint32_t Uring::cq_ready() const { return load_acquire(cq_ktail_) - *cq_khead_; }
 
@@ -257,6 +406,7 @@ uint32_t Uring::reap() {
     if (account(cqe)) batch_[count++] = completion_of(cqe);
   }
   store_release(cq_khead_, head);
+  if (sqpoll()) control_->sq_head = load_head();
   control_->in_flight = in_flight();
   control_->batch_length = count;
   control_->batch_position = 0;
@@ -264,7 +414,8 @@ uint32_t Uring::reap() {
 }
 
 io_uring_sqe* Uring::next_sqe() {
-  if (queued() >= params_.sq_entries && submit() != 0 && queued() >= params_.sq_entries) return nullptr;
+  if (sq_full()) submit();
+  if (sq_full()) return nullptr;
   auto* sqe = sqes_.at<io_uring_sqe>((control_->sq_tail & (params_.sq_entries - 1)) * sizeof(io_uring_sqe));
   std::memset(sqe, 0, sizeof(*sqe));
   return sqe;
@@ -272,6 +423,7 @@ io_uring_sqe* Uring::next_sqe() {
 
 bool Uring::arm_loop_poll(int fd) {
   if (loop_poll_armed_) return true;
+  if (has_mode(IORING_SETUP_IOPOLL)) return false;
   io_uring_sqe* sqe = next_sqe();
   if (sqe == nullptr) return false;
   sqe->opcode = IORING_OP_POLL_ADD;
@@ -302,19 +454,34 @@ bool Uring::drain(int64_t timeout_ns) {
   return false;
 }
 
+// A ring with IOPOLL knows no cancel. All that runs on one ends by itself: reads and writes of a device.
+bool Uring::drain_polled() {
+  const bool entered = drain(0);
+  timespec pause{0, 100'000};
+  if (in_flight_ > 0) nanosleep(&pause, nullptr);
+  return entered;
+}
+
 void Uring::shutdown() {
+  spin_ = SpinBudget();
+  min_wait_completions_ = 0;
   // Completions that JavaScript had been given and did not get to.
   discard_rest();
 
   // What was queued is handed over first: an SQE in the queue is complete, and closes among them must run.
   submit();
-  for (int fruitless = 0; fruitless < kClosePatience && control_->closing > 0 && in_flight_ > 0;) {
+  const bool polled = has_mode(IORING_SETUP_IOPOLL);
+  for (int fruitless = 0; !polled && fruitless < kClosePatience && control_->closing > 0 && in_flight_ > 0;) {
     const uint32_t before = control_->closing;
     drain(kTeardownPatienceNs);
     fruitless = control_->closing < before ? 0 : fruitless + 1;
   }
   int failures = 0;
   while ((in_flight_ > 0 || queued() > 0) && failures < kMostFailures) {
+    if (polled) {
+      failures = drain_polled() ? 0 : failures + 1;
+      continue;
+    }
     if (io_uring_sqe* sqe = next_sqe(); sqe != nullptr) {
       sqe->opcode = IORING_OP_ASYNC_CANCEL;
       sqe->cancel_flags = IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine.hpp"
+#include "spin.hpp"
 #include "sys.hpp"
 
 namespace ouro {
@@ -15,6 +16,13 @@ struct UringOptions {
   uint32_t sq_entries = 256;
   uint32_t cq_entries = 4096;
   uint32_t flag_mask = 0xFFFFFFFF;  // setup flags that may be used at all; tests take rungs of the ladder away
+  uint32_t mode = 0;                // setup flags without which there is to be no ring: SQPOLL, SQ_AFF, IOPOLL, HYBRID
+  uint32_t sq_idle_ms = 1000;       // SQPOLL: how long the kernel's thread looks before it sleeps
+  uint32_t sq_cpu = 0;              // SQPOLL with SQ_AFF: where that thread runs
+  int64_t spin_max_ns = 0;          // see SpinBudget
+  double spin_share = 0;
+  uint32_t min_wait_completions = 0;  // a wait is to bring so many completions, unless min_wait_us pass before
+  uint32_t min_wait_us = 0;
 };
 
 class Uring final : public Engine {
@@ -25,6 +33,7 @@ class Uring final : public Engine {
                                        std::span<Completion> batch, std::span<uint8_t> fd_table, int& error);
 
   int submit() override;
+  int flush() override;
   int submit_and_wait(int64_t timeout_ns) override;
   uint32_t reap() override;
   bool has_completions() const override;
@@ -35,6 +44,7 @@ class Uring final : public Engine {
   int register_resource(uint32_t opcode, const void* arg, uint32_t nr_args) override;
   void shutdown() override;
 
+  int fd() const { return fd_.get(); }
   const io_uring_params& params() const { return params_; }
   std::span<uint8_t> sqes() const { return {sqes_.data(), sqes_.size()}; }
   // One byte an opcode: the flags of IORING_REGISTER_PROBE.
@@ -46,9 +56,21 @@ class Uring final : public Engine {
   int map_rings();
   int probe();
 
+  bool has_mode(uint32_t flag) const { return (params_.flags & flag) != 0; }
+  bool sqpoll() const { return has_mode(IORING_SETUP_SQPOLL); }
   int enter(uint32_t min_complete, uint32_t flags, const void* arg, size_t arg_size);
+  // SQPOLL: hands the queue to the kernel's thread, and wakes that if it sleeps.
+  int publish();
+  bool sq_full() const { return control_->sq_tail - load_head() >= params_.sq_entries; }
+  uint32_t load_head() const;
+  void hand_over(uint32_t head);
+  // Asks for completions: timeout_ns as in submit_and_wait, min_complete 0 returns at once.
+  int get_events(uint32_t min_complete, int64_t timeout_ns);
+  // Looks for completions without system calls, but for the one that makes them, until the deadline.
+  bool spin(int64_t deadline_ns);
   uint32_t cq_ready() const;
-  bool overflown() const;
+  bool sq_flag(uint32_t flag) const;
+  bool overflown() const { return sq_flag(IORING_SQ_CQ_OVERFLOW); }
   bool poll_in_kernel() const;
   // Takes one completion off the ring's books. False for our own, which nobody else is to see.
   bool account(const io_uring_cqe& cqe);
@@ -57,6 +79,7 @@ class Uring final : public Engine {
   void discard_rest();
   // One step of the teardown: submits, waits, lets go of what came. False if the kernel refuses to be entered.
   bool drain(int64_t timeout_ns);
+  bool drain_polled();
   io_uring_sqe* next_sqe();
 
   sys::Fd fd_;
@@ -80,11 +103,17 @@ class Uring final : public Engine {
   std::deque<Completion> spilled_;  // reaped while JavaScript was still reading the batch
   std::vector<uint8_t> opcodes_;
 
-  uint32_t sq_submitted_ = 0;  // the kernel's head as we last saw it
+  // How far the queue has been handed over: the kernel's head as we last saw it, and with SQPOLL, where handing over
+  // is publishing, the tail.
+  uint32_t sq_submitted_ = 0;
   uint32_t in_flight_ = 0;
   uint32_t loop_poll_index_ = 0;  // its place in the SQ
   bool loop_poll_armed_ = false;
   bool loop_poll_fired_ = false;
+
+  SpinBudget spin_;
+  uint32_t min_wait_completions_ = 0;
+  uint32_t min_wait_us_ = 0;
 };
 
 }  // namespace ouro

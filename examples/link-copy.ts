@@ -1,0 +1,50 @@
+/**
+ * link-copy: copies a file by pairs of linked ops. Each read is tied to the write of the same bytes (`IOSQE_IO_LINK`): the
+ * kernel begins the write as soon as the read has succeeded, with no way back to JavaScript in between.
+ */
+import { constants } from 'node:fs';
+import { File } from '@ouro/fs';
+import { read, write } from '@ouro/fs/ops';
+import { ChainError, chain, metrics, run } from '@ouro/runtime';
+import { parse } from './lib/arguments.ts';
+import { explain } from './lib/errors.ts';
+
+const { positionals } = parse({ options: {}, allowPositionals: true });
+const [source, target] = positionals;
+if (source === undefined || target === undefined) {
+  console.error('usage: link-copy SOURCE TARGET');
+  process.exit(2);
+}
+
+const PIECE = 131_072;
+const IN_FLIGHT = 32;
+
+async function copy(from: File, to: File, size: number): Promise<void> {
+  let next = 0;
+  const copySome = async (): Promise<void> => {
+    const buffer = Buffer.allocUnsafeSlow(PIECE);
+    while (next < size) {
+      const position = next;
+      next += PIECE;
+      // Exactly what is there: a read that brings less than asked ends its chain.
+      const piece = buffer.subarray(0, Math.min(PIECE, size - position));
+      await chain([read(from, piece, position), write(to, piece, position)]);
+    }
+  };
+  await Promise.all(Array.from({ length: IN_FLIGHT }, copySome));
+}
+
+run(async () => {
+  try {
+    await using from = await File.open(source);
+    await using to = await File.open(target, constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC);
+    const { size } = await from.stat();
+    await copy(from, to, size);
+    const { sqes, enters } = metrics();
+    console.log(`${size} bytes, ${sqes} ops in ${enters} system calls`);
+  } catch (error) {
+    const why = error instanceof ChainError ? `${error.syscall}: ${explain(error.cause)}` : explain(error);
+    console.error(`link-copy: ${why}`);
+    process.exitCode = 1;
+  }
+});

@@ -1,0 +1,37 @@
+import { ETIME, IORING_OP_TIMEOUT } from '@ouro/native/abi';
+import type { Cancellable } from './cancel.ts';
+import { Expired } from './errors.ts';
+import { reactor } from './reactor.ts';
+import type { Completion } from './slots.ts';
+import { placeTimespec } from './timespec.ts';
+
+/** Cancels something when its time has run out, by a timeout op of the ring. Does not keep the process alive. */
+export class Deadline implements Completion {
+  readonly resultIsFd = false;
+  readonly name = 'timeout';
+  readonly refed = false;
+  readonly #target: Cancellable;
+  readonly #ms: number;
+  #slot: number;
+
+  constructor(target: Cancellable, ms: number) {
+    this.#target = target;
+    this.#ms = ms;
+    const r = reactor();
+    const slot = r.take(this);
+    r.push(slot, IORING_OP_TIMEOUT, -1, 0, placeTimespec(r, slot, ms), 1, 0, 0, 0);
+    this.#slot = slot;
+  }
+
+  complete(result: number): void {
+    this.#slot = -1;
+    if (result === ETIME) this.#target.cancel(new Expired(this.#ms));
+  }
+
+  /** The target has settled. */
+  clear(): void {
+    if (this.#slot < 0) return;
+    const r = reactor();
+    r.cancel(this.#slot, r.slots.generations[this.#slot]);
+  }
+}
