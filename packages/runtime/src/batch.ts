@@ -1,10 +1,11 @@
+import { ECANCELED } from '@ouro/native/abi';
 import { cancellation, closedError, invalidType, unsupportedError } from './errors.ts';
 import { awaitFast, type Future, rejected, resolved } from './future.ts';
-import { Group } from './group.ts';
+import { Group, type Member } from './group.ts';
 import { Op } from './op.ts';
 import { type OpOptions, refusal } from './op-options.ts';
-import { discardResult, gaveUp } from './operation.ts';
-import { reactor } from './reactor.ts';
+import { discardResult, errorOf, gaveUp, HANDLE_CLOSED } from './operation.ts';
+import { type Reactor, reactor } from './reactor.ts';
 import { bound } from './time.ts';
 
 /** How a batch is run. */
@@ -26,6 +27,9 @@ export type Settled<O extends readonly Op<unknown>[]> = {
   -readonly [I in keyof O]: O[I] extends Op<infer T> ? PromiseSettledResult<T> : never;
 };
 
+/** Some failure, in the place of the kernel's result: the error says which. */
+const REFUSED = -1;
+
 class Batch extends Group<unknown[]> {
   readonly #settle: boolean;
   readonly #errors: (Error | undefined)[] = [];
@@ -43,33 +47,37 @@ class Batch extends Group<unknown[]> {
     this.expect(members.length);
     for (const member of members) member.attach();
     for (const member of members) {
-      const { op } = member;
-      if (op.refersToClosed) {
-        this.#refuse(member, closedError(op.kind.syscall));
-      } else if (!r.supports(op.opcode)) {
-        const elsewhere = op.elsewhere();
-        if (elsewhere === null) this.#refuse(member, unsupportedError(op.opcode, op.kind.syscall));
-        else {
-          r.counts.elsewhere[op.opcode]++;
-          elsewhere.then((result) => member.finish(result, 0));
-        }
-      } else {
-        try {
-          member.push(r, 0);
-        } catch (error) {
-          this.#refuse(member, error as Error); // the kernel takes no more ops
-        }
+      try {
+        this.#begin(r, member);
+      } catch (error) {
+        this.#refuse(member, error); // the kernel takes no more ops
       }
     }
     return this;
   }
 
+  #begin(r: Reactor, member: Member): void {
+    const { op } = member;
+    const { opcode, kind } = op;
+    if (op.refersToClosed) throw closedError(kind.syscall);
+    if (r.supports(opcode)) {
+      member.push(r, r.take(member), 0);
+      return;
+    }
+    const elsewhere = op.elsewhere();
+    if (elsewhere === null) throw unsupportedError(opcode, kind.syscall);
+    r.counts.elsewhere[opcode]++;
+    elsewhere.then(
+      (result) => member.finish(result, 0),
+      (error: unknown) => this.#refuse(member, error),
+    );
+  }
+
   /** Ends an op that was not begun, later, as all of them end. */
-  #refuse(member: { finish(result: number, cqeFlags: number): void }, error: Error): void {
-    const index = this.members.indexOf(member as (typeof this.members)[number]);
+  #refuse(member: Member, error: unknown): void {
     queueMicrotask(() => {
-      this.#errors[index] = error;
-      member.finish(-1, 0);
+      this.#errors[this.members.indexOf(member)] = error as Error;
+      member.finish(REFUSED, 0);
     });
   }
 
@@ -87,21 +95,31 @@ class Batch extends Group<unknown[]> {
   }
 
   protected finished(): void {
-    const failed = this.#first !== null || (this.cancelled && !this.#settle);
+    const failed = this.#first !== null || (this.cancelled && !this.#settle && !this.tooLate);
     if (failed) {
+      // What has moved is told, what has been opened is closed.
+      const results = this.members.map((_member, index) => this.#settled(index, () => this.values[index]));
       for (const { op, result } of this.members) if (result >= 0) discardResult(op, result);
-      this.fail(this.#first ?? cancellation(this.reason));
+      this.fail(Object.assign(this.#first ?? this.#cancellation(), { results }));
       return;
     }
     this.fulfil(
-      this.members.map((_member, index) => (this.#settle ? this.#settled(index) : this.outcome(index))),
+      this.members.map((_member, index) =>
+        this.#settle ? this.#settled(index, () => this.outcome(index)) : this.outcome(index),
+      ),
     );
   }
 
-  #settled(index: number): PromiseSettledResult<unknown> {
+  #cancellation(): Error {
+    if (this.reason !== HANDLE_CLOSED) return cancellation(this.reason);
+    const index = this.members.findIndex(({ result }) => result < 0);
+    return this.#errors[index] ?? errorOf(this.members[Math.max(index, 0)].op, ECANCELED);
+  }
+
+  #settled(index: number, value: () => unknown): PromiseSettledResult<unknown> {
     const error = this.#errors[index];
-    if (error === undefined) return { status: 'fulfilled', value: this.outcome(index) };
-    const given = this.cancelled && gaveUp(this.members[index].result);
+    if (error === undefined) return { status: 'fulfilled', value: value() };
+    const given = this.cancelled && this.reason !== HANDLE_CLOSED && gaveUp(this.members[index].result);
     return { status: 'rejected', reason: given ? cancellation(this.reason) : error };
   }
 }

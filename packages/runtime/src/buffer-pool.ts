@@ -1,4 +1,5 @@
 import {
+  ENOBUFS,
   IORING_REGISTER_BUFFERS_UPDATE,
   IORING_REGISTER_BUFFERS2,
   IORING_RSRC_REGISTER_SPARSE,
@@ -35,6 +36,7 @@ const TWO_32 = 4_294_967_296;
 /** The table of registered buffers of a ring: registered empty when first used (`IORING_REGISTER_BUFFERS2`, 5.19). */
 class BufferTable {
   readonly #r: Reactor;
+  readonly #iovec: Uint32Array = new Uint32Array(4);
   readonly #free: number[] = Array.from({ length: TABLE_ENTRIES }, (_, i) => TABLE_ENTRIES - 1 - i);
 
   constructor(r: Reactor) {
@@ -60,7 +62,7 @@ class BufferTable {
   /** An index for the memory, or -errno. */
   add(address: number, length: number): number {
     const index = this.#free.pop();
-    if (index === undefined) throw new RangeError(`No more than ${TABLE_ENTRIES} pools can be registered`);
+    if (index === undefined) return ENOBUFS;
     const result = this.#set(index, address, length);
     if (result >= 0) return index;
     this.#free.push(index);
@@ -76,8 +78,11 @@ class BufferTable {
 
   #set(index: number, address: number, length: number): number {
     const { addon } = this.#r;
-    // struct iovec: base, length
-    const iovec = new Uint32Array([address, address / TWO_32, length, 0]);
+    // struct iovec: base, length. A field, so that it is still there when the kernel reads it.
+    const iovec = this.#iovec;
+    iovec[0] = address;
+    iovec[1] = address / TWO_32;
+    iovec[2] = length;
     const at = addon.addressOf(new Uint8Array(iovec.buffer));
     // struct io_uring_rsrc_update2: offset, resv, data, tags, nr, resv2
     return this.#register(
@@ -104,9 +109,15 @@ export function registeredBuffers(r: Reactor): number {
 }
 
 /** A pool that nobody has any more gives its entry back. */
-const forgotten = new FinalizationRegistry<{ readonly table: BufferTable; readonly index: number }>(
-  ({ table, index }) => table.remove(index),
-);
+const forgotten = new FinalizationRegistry<{
+  readonly table: BufferTable;
+  readonly index: number;
+  readonly memory: ArrayBuffer;
+}>(({ table, index, memory }) => {
+  // Somebody may still have a buffer of it: ops find the memory by its address from here on.
+  setFixed(memory, NOT_FIXED);
+  table.remove(index);
+});
 
 /** Somebody who waits for a buffer. */
 class Waiter extends Deferred<Lease> {
@@ -212,17 +223,26 @@ export class BufferPool implements Disposable {
 
   #register(address: number, bytes: number): Error | undefined {
     if (address === UNSTABLE) return new Error('This version of Node cannot pin memory');
-    const table = tableOf(reactor());
+    const r = reactor();
+    let table: BufferTable;
+    try {
+      table = tableOf(r);
+    } catch (error) {
+      return error as Error; // an old kernel
+    }
     const index = table.add(address + this.#from, bytes);
     if (index < 0) {
       const error = systemError(index, 'io_uring_register');
-      error.message += `: cannot lock ${bytes} bytes; raise the memlock limit (ulimit -l)`;
+      error.message +=
+        index === ENOBUFS
+          ? `: no more than ${TABLE_ENTRIES} pools can be registered`
+          : `: cannot lock ${bytes} bytes; raise the memlock limit (ulimit -l)`;
       return error;
     }
     this.#fixed = index;
     this.#table = table;
     setFixed(this.#memory, index);
-    forgotten.register(this, { table, index }, this);
+    forgotten.register(this, { table, index, memory: this.#memory }, this);
     return undefined;
   }
 
@@ -305,8 +325,8 @@ export class BufferPool implements Disposable {
   #unregister(): void {
     if (this.#fixed === NOT_FIXED || this.#free.length < this.count) return;
     forgotten.unregister(this);
-    this.#table?.remove(this.#fixed);
     setFixed(this.#memory, NOT_FIXED);
+    this.#table?.remove(this.#fixed);
     this.#fixed = NOT_FIXED;
   }
 

@@ -23,7 +23,15 @@ export class Members {
 
   /** Cancels all that are here now. One that fails to be cancelled does not keep the others from it. */
   protected cancelAll(reason: unknown): void {
-    for (const member of [...this.#members]) member.cancel(reason);
+    const errors: unknown[] = [];
+    for (const member of [...this.#members]) {
+      try {
+        member.cancel(reason);
+      } catch (error) {
+        errors.push(error);
+      }
+    }
+    if (errors.length > 0) throw errors[0];
   }
 }
 

@@ -1,12 +1,16 @@
-import { ECANCELED, IOSQE_IO_HARDLINK, IOSQE_IO_LINK } from '@ouro/native/abi';
+import { ECANCELED, IORING_OP_LINK_TIMEOUT, IOSQE_IO_HARDLINK, IOSQE_IO_LINK } from '@ouro/native/abi';
 import { cancellation, closedError, invalidType, unsupportedError } from './errors.ts';
+import { isForced } from './forced.ts';
 import { awaitFast, type Future, rejected, resolved } from './future.ts';
 import { Group, type Member } from './group.ts';
+import { insist } from './insist.ts';
 import { Op } from './op.ts';
 import { NO_TIMEOUT, type OpOptions, refusal, timeoutOf } from './op-options.ts';
-import { discardResult, gaveUp } from './operation.ts';
+import { discardResult, errorOf, gaveUp, HANDLE_CLOSED } from './operation.ts';
 import { reactor } from './reactor.ts';
-import { bound } from './time.ts';
+import type { Completion } from './slots.ts';
+import { bound, sleep } from './time.ts';
+import { placeTimespec } from './timespec.ts';
 
 /** How an op is tied to the next one of its chain. */
 export interface LinkOptions {
@@ -73,6 +77,26 @@ export class ChainError extends Error {
   }
 }
 
+/** The completion of a link's timeout, which alone tells whether it was that which ended the op. */
+class LinkTimeout implements Completion {
+  readonly resultIsFd = false;
+  readonly name = 'link_timeout';
+  readonly refed: boolean;
+  readonly #member: Member;
+  readonly #then: () => void;
+
+  constructor(member: Member, then: () => void) {
+    this.refed = member.refed;
+    this.#member = member;
+    this.#then = then;
+  }
+
+  complete(result: number): void {
+    if (result !== ECANCELED) this.#member.expired = true;
+    this.#then();
+  }
+}
+
 class Chain extends Group<unknown[]> {
   readonly #hard: boolean[] = [];
   #thrown: { readonly index: number; readonly error: Error } | null = null;
@@ -89,17 +113,58 @@ class Chain extends Group<unknown[]> {
   start(): this {
     const { members } = this;
     const r = reactor();
-    r.reserve(members.length + members.filter(({ timeout }) => timeout !== NO_TIMEOUT).length);
-    this.expect(members.length);
+    const timers = members.filter(({ op, timeout }) => timeout !== NO_TIMEOUT && !isForced(op));
+    r.reserve(members.length + timers.length);
+    const slots: number[] = [];
+    const timerSlots: number[] = [];
+    const timerEnded = (): void => this.completed();
+    // First all that can fail: half a chain would drag along what is queued behind it.
+    try {
+      for (const member of members) {
+        member.attach();
+        slots.push(r.take(member));
+      }
+      for (const member of timers) timerSlots.push(r.take(new LinkTimeout(member, timerEnded)));
+    } catch (error) {
+      for (const slot of [...slots, ...timerSlots]) r.abandon(slot);
+      for (const member of members.slice(0, slots.length + 1)) member.detach();
+      throw error;
+    }
+    this.expect(members.length + timers.length);
     members.forEach((member, index) => {
-      member.attach();
       const last = index === members.length - 1;
       const tie = last ? 0 : this.#hard[index] ? IOSQE_IO_HARDLINK : IOSQE_IO_LINK;
-      const timed = member.timeout !== NO_TIMEOUT;
-      member.push(r, timed && last ? IOSQE_IO_LINK : tie);
-      if (timed) r.pushLinkTimeout(member.slot, member.timeout, last ? 0 : IOSQE_IO_LINK);
+      if (!timers.includes(member)) {
+        member.push(r, slots[index], tie);
+        return;
+      }
+      member.push(r, slots[index], last ? IOSQE_IO_LINK : tie);
+      const slot = timerSlots[timers.indexOf(member)];
+      const timespec = placeTimespec(r, slot, member.timeout);
+      const head = IORING_OP_LINK_TIMEOUT | (last ? 0 : IOSQE_IO_LINK << 8);
+      r.push(slot, head, -1, 0, timespec, 1, 0, 0, 0);
     });
+    this.#runs(0);
     return this;
+  }
+
+  /** Starts the timeout of a link that now begins, where the kernel would not. */
+  #runs(index: number): void {
+    const member = this.members[index];
+    if (member === undefined || member.timeout === NO_TIMEOUT || !isForced(member.op)) return;
+    const timer = sleep(member.timeout, { ref: false });
+    member.ended = () => timer.cancel();
+    timer.then(
+      () => {
+        if (member.giveUp()) member.expired = true;
+      },
+      () => {},
+    );
+  }
+
+  override ended(index: number, slot: number, cqeFlags: number): void {
+    this.#runs(index + 1);
+    super.ended(index, slot, cqeFlags);
   }
 
   protected memberFailed(index: number, error: unknown): void {
@@ -108,18 +173,14 @@ class Chain extends Group<unknown[]> {
 
   /** The kernel can only find the op that runs: what is linked behind it is given up with it, or comes next. */
   protected cancelPending(): void {
-    for (const member of this.members) {
-      if (!member.done) {
-        member.giveUp();
-        return;
-      }
-    }
+    const member = this.members.find(({ done }) => !done);
+    if (member?.giveUp() && member !== this.members[0]) insist(() => member.giveUpAgain());
   }
 
   protected finished(): void {
     const { members } = this;
     let failed = members.findIndex(({ result }) => result < 0);
-    if (failed < 0 && this.#thrown === null && !this.cancelled) {
+    if (failed < 0 && this.#thrown === null && (!this.cancelled || this.tooLate)) {
       try {
         this.fulfil(members.map((_member, index) => this.outcome(index)));
       } catch (error) {
@@ -131,21 +192,38 @@ class Chain extends Group<unknown[]> {
     const results = members.map((member, index): PromiseSettledResult<unknown> => {
       const error = member.error();
       if (error !== null) return { status: 'rejected', reason: error };
+      if (this.#thrown?.index === index) return { status: 'rejected', reason: this.#thrown.error };
       return { status: 'fulfilled', value: values[index] };
     });
     this.#closeOpened();
-    if (this.cancelled && (failed < 0 || gaveUp(members[failed].result))) {
+    const byHandle = this.reason === HANDLE_CLOSED;
+    if (this.cancelled && !byHandle && (failed < 0 || gaveUp(members[failed].result))) {
       this.fail(Object.assign(cancellation(this.reason), { results }));
       return;
     }
-    let cause = this.#thrown?.error;
-    if (this.#thrown !== null && (failed < 0 || this.#thrown.index < failed)) failed = this.#thrown.index;
-    else if (failed > 0 && members[failed].result === ECANCELED && !this.#hard[failed - 1]) {
+    let cause: Error | null = null;
+    if (this.#thrown !== null && (failed < 0 || this.#thrown.index < failed)) {
+      failed = this.#thrown.index;
+      cause = this.#thrown.error;
+    } else if (failed < 0) {
+      // All was done when the handle was closed, and what had been opened is not given to anybody.
+      failed = members.length - 1;
+      cause = errorOf(members[failed].op, ECANCELED);
+    } else if (!this.cancelled && this.#brokenByShort(failed)) {
       failed--;
       cause = shortError(members[failed]);
-    } else cause = members[failed].error() ?? undefined;
+    } else cause = members[failed].error();
     const { syscall } = members[failed].op.kind;
     this.fail(new ChainError(failed, syscall, cause ?? new Error('unknown'), results));
+  }
+
+  /** Whether an op was not run because the one before it moved less than it should. */
+  #brokenByShort(index: number): boolean {
+    const { members } = this;
+    if (index === 0 || this.#hard[index - 1]) return false;
+    const { result, expired } = members[index];
+    const before = members[index - 1];
+    return result === ECANCELED && !expired && !before.passed && before.result !== before.op.len;
   }
 
   /** Nobody gets what a failed chain has opened. */
@@ -202,5 +280,12 @@ function startChain(links: readonly Link<unknown>[], options: OpOptions | undefi
     if (!reactor().supports(opcode)) return rejected(unsupportedError(opcode, kind.syscall));
     if (op.refersToClosed) return rejected(closedError(kind.syscall));
   }
-  return bound(new Chain(links).start(), options);
+  const whole = new Chain(links);
+  try {
+    whole.start();
+  } catch (error) {
+    if (error instanceof RangeError) throw error;
+    return rejected(error); // the kernel takes no more ops
+  }
+  return bound(whole, options);
 }

@@ -89,7 +89,11 @@ export class Descriptor implements AsyncDisposable {
 
   /** Cancels all ops in flight on it. Each rejects with an `AbortError`, or resolves if it was quicker. */
   cancel(reason?: unknown): void {
-    for (let op = this.#first; op !== null; op = op.next) op.cancel(reason);
+    // An op that waits for its turn leaves the list at once.
+    for (let op = this.#first, next = op; op !== null; op = next) {
+      next = op.next;
+      op.cancel(reason);
+    }
     if (this.#attached !== null) for (const each of [...this.#attached]) each.cancel(reason);
   }
 
@@ -118,7 +122,7 @@ export class Descriptor implements AsyncDisposable {
     return startFlow(async () => {
       this.#cancelEnding();
       if (first !== null) await first();
-      await new Promise<void>((drained) => this.#whenIdle(drained));
+      await new Promise<void>((drained) => this.whenIdle(drained));
       await this.release(fd);
     });
   }
@@ -134,15 +138,23 @@ export class Descriptor implements AsyncDisposable {
   }
 
   #cancelEnding(): void {
-    for (let op = this.#first; op !== null; op = op.next) {
+    for (let op = this.#first, next = op; op !== null; op = next) {
+      next = op.next;
       if (op.op.kind.endsWithHandle) op.cancel(HANDLE_CLOSED);
     }
     if (this.#attached !== null) for (const each of [...this.#attached]) each.close();
   }
 
-  #whenIdle(then: () => void): void {
+  /** Calls `then` when no op is in flight. */
+  protected whenIdle(then: () => void): void {
+    const others = this.#drained;
     if (this.idle) then();
-    else this.#drained = then;
+    else if (others === null) this.#drained = then;
+    else
+      this.#drained = () => {
+        others();
+        then();
+      };
   }
 
   [Symbol.asyncDispose](): Future<void> {

@@ -9,13 +9,14 @@ import {
   IORING_RSRC_REGISTER_SPARSE,
   IOSQE_FIXED_FILE,
 } from '@ouro/native/abi';
+import type { Cancellable } from './cancel.ts';
 import { closeDirect, closeOp } from './close.ts';
 import { Descriptor } from './descriptor.ts';
 import { checkInteger, closedError, invalidType, systemError } from './errors.ts';
-import { type Future, startFlow } from './future.ts';
+import { awaitFast, type Future, rejected, startFlow } from './future.ts';
 import { nothing, Op, type OpKind, opKind, type Target } from './op.ts';
-import type { OpOptions } from './op-options.ts';
-import { begin, Operation } from './operation.ts';
+import { type OpOptions, refusal } from './op-options.ts';
+import { begin, HANDLE_CLOSED, Operation } from './operation.ts';
 import { type Reactor, reactor } from './reactor.ts';
 import { scratchOffset } from './slots.ts';
 
@@ -26,8 +27,10 @@ import { scratchOffset } from './slots.ts';
 export class DirectDescriptor extends Descriptor {
   readonly #registry: FileRegistry;
   /** Ops in flight that open something into this place. */
-  #opening = 0;
-  #opened: (() => void) | null = null;
+  readonly #opening: Set<Cancellable> = new Set();
+  /** Ops in flight that empty it. */
+  #emptying = 0;
+  readonly #unused: (() => void)[] = [];
   #released = false;
 
   /** @internal */
@@ -37,30 +40,56 @@ export class DirectDescriptor extends Descriptor {
   }
 
   /** @internal */
-  beginOpening(): void {
-    this.#opening++;
+  beginOpening(op: Cancellable): void {
+    this.#opening.add(op);
   }
 
   /** @internal */
-  endOpening(): void {
-    this.#opening--;
-    if (this.#opening === 0 && this.#opened !== null) {
-      const then = this.#opened;
-      this.#opened = null;
-      then();
-    }
+  endOpening(op: Cancellable): void {
+    this.#opening.delete(op);
+    this.#checkUnused();
   }
 
-  /** Empties the place and gives it back: ops on it are ended first, see `Descriptor.close`. */
+  /** @internal */
+  beginEmptying(): void {
+    this.#emptying++;
+  }
+
+  /** @internal */
+  endEmptying(): void {
+    this.#emptying--;
+    this.#checkUnused();
+  }
+
+  #checkUnused(): void {
+    if (this.#opening.size > 0 || this.#emptying > 0) return;
+    for (const then of this.#unused.splice(0)) then();
+  }
+
+  #whenUnused(then: () => void): void {
+    this.#unused.push(then);
+    this.#checkUnused();
+  }
+
+  /**
+   * Empties the place and gives it back: ops on it are ended first, see `Descriptor.close`, and what would open something
+   * into it is cancelled.
+   */
   override close(first?: (() => Promise<void>) | null): Future<void> {
-    if (this.#opening === 0) return super.close(first);
-    // What opens into a place that somebody else has by then would hand him the wrong file.
+    if (this.closed || (this.#opening.size === 0 && this.#emptying === 0)) return super.close(first);
+    // What opens into a place that somebody else has by then would hand him the wrong file, what empties it would take
+    // his away.
     return super.close(async () => {
-      await new Promise<void>((opened) => {
-        this.#opened = opened;
-      });
+      for (const op of [...this.#opening]) op.cancel(HANDLE_CLOSED);
+      await new Promise<void>((unused) => this.#whenUnused(unused));
       await first?.();
     });
+  }
+
+  /** Cancels what is in flight on the place, and what opens into it. */
+  override cancel(reason?: unknown): void {
+    for (const op of [...this.#opening]) op.cancel(reason);
+    super.cancel(reason);
   }
 
   protected override release(fd: number): Future<void> {
@@ -82,7 +111,14 @@ export class DirectDescriptor extends Descriptor {
     if (this.#released) return;
     this.#released = true;
     this.forget();
-    this.#registry.free(index);
+    // Ops that were queued before may still get there: whoever has the place then must not meet them.
+    const late = this.#opening.size > 0;
+    this.#whenUnused(() =>
+      this.whenIdle(() => {
+        if (late) reactor().discardDirect(index);
+        this.#registry.free(index);
+      }),
+    );
   }
 }
 
@@ -164,12 +200,23 @@ export class FileRegistry {
    * has to be closed.
    */
   register(fd: number, options?: OpOptions): Future<DirectDescriptor> {
-    return begin(new Operation(new Register(this.allocate(), fd)), options);
+    checkInteger('fd', fd, 0, 0x7fff_ffff);
+    const refused = refusal(options);
+    if (refused !== undefined) return rejected(refused);
+    let place: DirectDescriptor;
+    try {
+      place = this.allocate();
+    } catch (error) {
+      return rejected(error);
+    }
+    return begin(new Registering(new Register(place, fd)), options);
   }
 
   /** An ordinary descriptor for what is open in a place (`IORING_OP_FIXED_FD_INSTALL`, 6.8). Both are open from then on. */
   install(direct: DirectDescriptor, options?: OpOptions): Future<number> {
-    if (direct.closed) throw closedError('install');
+    if (!(direct instanceof DirectDescriptor)) {
+      throw invalidType('direct', 'an instance of DirectDescriptor', direct);
+    }
     return begin(new Operation(installOp(direct)), options);
   }
 }
@@ -204,6 +251,7 @@ const INSTALL = opKind<number>('install', { resultIsFd: true });
 /** `IORING_OP_FIXED_FD_INSTALL` (6.8). The new descriptor is close-on-exec. */
 export function installOp(direct: Target): Op<number> {
   const op = new Op(INSTALL, IORING_OP_FIXED_FD_INSTALL).on(direct);
+  if (op.descriptor?.direct === false) throw invalidType('fd', 'a direct descriptor', direct);
   op.flags |= IOSQE_FIXED_FILE;
   return op;
 }
@@ -227,6 +275,25 @@ class Register extends Op<DirectDescriptor> {
     this.addr = r.scratchAddress(slot);
   }
 }
+
+/** Gives the place back that was taken for it, if it fails. */
+class Registering extends Operation<DirectDescriptor> {
+  override abandon(error: unknown): void {
+    super.abandon(error);
+    this.#giveBack();
+  }
+
+  protected override settleFailure(errno: number, bytesTransferred: number): void {
+    super.settleFailure(errno, bytesTransferred);
+    this.#giveBack();
+  }
+
+  #giveBack(): void {
+    const { opens } = this.op;
+    if (opens instanceof DirectDescriptor) opens.markReleased(opens.fd);
+  }
+}
+awaitFast(Registering);
 
 /**
  * The kind of an op that opens into the table: the same errors as `kind`, and the place as its value.

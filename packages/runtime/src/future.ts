@@ -20,9 +20,9 @@ function capture<T>(resolve: Resolve<T>, reject: Reject): void {
  */
 export class Future<T> extends Promise<T> {
   /** @internal */
-  protected readonly fulfil: Resolve<T>;
+  protected fulfil: Resolve<T>;
   /** @internal */
-  protected readonly fail: Reject;
+  protected fail: Reject;
 
   /** @internal */
   constructor(executor?: (resolve: Resolve<T>, reject: Reject) => void) {
@@ -38,6 +38,24 @@ export class Future<T> extends Promise<T> {
    */
   cancel(_reason?: unknown): void {
     // A future of something that has already happened.
+  }
+
+  /**
+   * Calls `then` when the future is settled. Not by way of a promise: a failure that nobody but us looks at has to stay
+   * an `unhandledRejection`.
+   *
+   * @internal
+   */
+  whenSettled(then: () => void): void {
+    const { fulfil, fail } = this;
+    this.fulfil = (value): void => {
+      fulfil(value);
+      then();
+    };
+    this.fail = (reason): void => {
+      fail(reason);
+      then();
+    };
   }
 
   static override get [Symbol.species](): PromiseConstructor {
@@ -102,7 +120,10 @@ class Flow<T> extends Future<T> implements Steps {
   #reason: unknown;
 
   start(body: (steps: Steps) => Promise<T>): void {
-    body(this).then(this.fulfil, this.fail);
+    body(this).then(
+      (value) => this.fulfil(value),
+      (error: unknown) => this.fail(error),
+    );
   }
 
   step<S>(future: Future<S>): Future<S> {

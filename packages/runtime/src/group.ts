@@ -1,15 +1,16 @@
 import {
+  ECANCELED,
+  ETIMEDOUT,
   IORING_CQE_F_MORE,
   IORING_CQE_F_NOTIF,
   IORING_NOTIF_USAGE_ZC_COPIED,
   IORING_OP_CLOSE,
 } from '@ouro/native/abi';
 import type { Attached } from './descriptor.ts';
-import { systemError } from './errors.ts';
 import { Future } from './future.ts';
 import type { Op } from './op.ts';
 import { NO_TIMEOUT } from './op-options.ts';
-import { gaveUp, HANDLE_CLOSED } from './operation.ts';
+import { discardResult, errorOf, gaveUp, HANDLE_CLOSED } from './operation.ts';
 import { type Reactor, reactor } from './reactor.ts';
 import type { Completion } from './slots.ts';
 
@@ -22,6 +23,10 @@ export class Member implements Completion, Attached {
   readonly #index: number;
   refed = true;
   slot = -1;
+  /** Called when it has ended. */
+  ended: (() => void) | null = null;
+  /** Whether a timeout of its own has ended it. */
+  expired = false;
   /** The kernel's result; what the chain's failure left undone ends with ECANCELED. */
   result = 0;
   /** It ended with what is success for its kind although it is below zero. */
@@ -29,6 +34,8 @@ export class Member implements Completion, Attached {
   done = false;
   #cancelled = false;
   #early = 0;
+  /** Memory that the op's `place` has made: see `Operation.start`. */
+  hold: unknown = null;
 
   constructor(group: Group<unknown>, index: number, op: Op<unknown>, timeout: number) {
     this.#group = group;
@@ -45,11 +52,11 @@ export class Member implements Completion, Attached {
     return this.op.kind.syscall;
   }
 
-  /** Queues it, with more `IOSQE_*` bits, those of a link, than the op has itself. */
-  push(r: Reactor, link: number): void {
+  /** Queues it in a slot that it has taken, with more `IOSQE_*` bits, those of a link, than the op has itself. */
+  push(r: Reactor, slot: number, link: number): void {
     const { op } = this;
-    const slot = r.take(this);
     op.place(slot);
+    this.hold = op.hold;
     if (op.opcode === IORING_OP_CLOSE && op.file === 0) r.closes(slot);
     const head = op.head | (link << 8);
     r.push(slot, head, op.fd, op.off, op.addr, op.len, op.opFlags, op.buf, op.file, op.addr3);
@@ -58,14 +65,18 @@ export class Member implements Completion, Attached {
 
   /** Notes that it is about to be queued: its handle waits for it from here on. */
   attach(): void {
-    this.op.opens?.beginOpening();
-    this.op.descriptor?.attach(this);
-    this.op.also?.attach(this);
+    const { descriptor, opens, closes, also } = this.op;
+    opens?.beginOpening(this);
+    closes?.beginEmptying();
+    descriptor?.attach(this);
+    also?.attach(this);
+    if (descriptor?.refed === false) this.refed = false;
   }
 
   complete(result: number, cqeFlags: number): void {
     if ((cqeFlags & IORING_CQE_F_MORE) !== 0) {
-      this.#early = result;
+      // (Of a multishot op, which is for `stream`, what has been opened is nobody's.)
+      if (result < 0 || !discardResult(this.op, result)) this.#early = result;
       return;
     }
     if ((cqeFlags & IORING_CQE_F_NOTIF) === 0) this.finish(result, cqeFlags);
@@ -77,6 +88,8 @@ export class Member implements Completion, Attached {
     const { slot } = this;
     this.slot = -1;
     this.done = true;
+    this.ended?.();
+    this.hold = null;
     this.passed = result < 0 && result === this.op.kind.passes;
     this.result = this.passed ? 0 : result;
     this.#group.ended(this.#index, slot, cqeFlags);
@@ -84,15 +97,24 @@ export class Member implements Completion, Attached {
   }
 
   detach(): void {
-    this.op.opens?.endOpening();
-    this.op.descriptor?.detach(this);
-    this.op.also?.detach(this);
+    const { descriptor, opens, closes, also } = this.op;
+    opens?.endOpening(this);
+    closes?.endEmptying();
+    descriptor?.detach(this);
+    also?.detach(this);
   }
 
   /** Asks the kernel to give it up, once. False if it cannot be or has been asked to. */
   giveUp(): boolean {
     if (this.slot < 0 || this.#cancelled || this.op.opcode === IORING_OP_CLOSE) return false;
     this.#cancelled = true;
+    this.giveUpAgain();
+    return true;
+  }
+
+  /** Asks once more. False if it has ended. */
+  giveUpAgain(): boolean {
+    if (this.slot < 0) return false;
     const r = reactor();
     r.cancel(this.slot, r.slots.generations[this.slot]);
     return true;
@@ -116,10 +138,9 @@ export class Member implements Completion, Attached {
   /** Why it failed; null if it did not. */
   error(): Error | null {
     if (this.result >= 0) return null;
-    const { kind, detail } = this.op;
-    return kind.error === null
-      ? systemError(this.result, kind.syscall, detail)
-      : kind.error(this.result, this.op);
+    if (!gaveUp(this.result)) return errorOf(this.op, this.result);
+    if (this.expired) return errorOf(this.op, ETIMEDOUT);
+    return errorOf(this.op, this.#cancelled ? ECANCELED : this.result);
   }
 }
 
@@ -163,9 +184,21 @@ export abstract class Group<T> extends Future<T> {
         this.memberFailed(index, error);
       }
     } else if (result < 0) this.memberFailed(index, null);
+    this.completed();
+    if (this.#pending > 0 && this.#cancelled) this.cancelPending();
+  }
+
+  /** Notes one of the completions that were expected. */
+  protected completed(): void {
     this.#pending--;
     if (this.#pending === 0) this.finished();
-    else if (this.#cancelled && gaveUp(result)) this.cancelPending();
+  }
+
+  /** Whether a cancellation came too late for all of it: then there is a result after all, unless nobody would close it. */
+  protected get tooLate(): boolean {
+    return this.members.every(
+      ({ op, result }) => result >= 0 && !op.kind.resultIsFd && !op.kind.resultIsDirect,
+    );
   }
 
   /** One has failed; `error` only where that is not the kernel's result. */

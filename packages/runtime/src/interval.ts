@@ -10,6 +10,7 @@ import {
 import { type Cancellable, followersOf, type Members } from './cancel.ts';
 import { cancellation, outOfRange, systemError } from './errors.ts';
 import { awaitFast, Deferred, type Future, rejected, resolved } from './future.ts';
+import { insist } from './insist.ts';
 import { checkMs, type OpOptions, refusal } from './op-options.ts';
 import { type Reactor, reactor } from './reactor.ts';
 import type { Completion } from './slots.ts';
@@ -47,7 +48,7 @@ export class Interval implements AsyncIterableIterator<number, undefined>, Cance
   #ticks = 0;
   #over = false;
   #error: Error | null = null;
-  #stopped: (() => void) | null = null;
+  readonly #stopped: (() => void)[] = [];
 
   /** @internal Use `interval`. */
   constructor(ms: number, { ref = true, signal, scope }: IntervalOptions) {
@@ -74,13 +75,20 @@ export class Interval implements AsyncIterableIterator<number, undefined>, Cance
     if (result === ETIME || result >= 0) this.#ticked();
     else if (result !== ECANCELED || !this.#over) this.#end(systemError(result, 'timeout'));
     if (more) {
-      // A timeout that fires just now is on no list of the kernel's until it is armed again: a cancellation that comes
-      // in between finds nothing (ENOENT), and the ticking goes on. So ask again.
-      if (this.#over) this.#giveUp();
+      // Cancelled between two ticks, see `insist`; where ticks come one after the other it may take one more.
+      if (this.#over) this.#cancel();
       return;
     }
-    if (this.#over) this.#stopped?.();
-    else this.#arm(); // an old kernel, or one whose completion queue had overflown
+    if (this.#over) for (const then of this.#stopped.splice(0)) then();
+    else this.#armAgain(); // an old kernel, or one whose completion queue had overflown
+  }
+
+  #armAgain(): void {
+    try {
+      this.#arm();
+    } catch (error) {
+      this.#end(error as Error); // the kernel takes no more ops
+    }
   }
 
   #ticked(): void {
@@ -125,7 +133,7 @@ export class Interval implements AsyncIterableIterator<number, undefined>, Cance
     if (this.#over) return;
     this.#over = true;
     for (const each of this.#above.splice(0)) each.delete(this);
-    if (this.#slot >= 0) this.#giveUp();
+    if (this.#cancel()) insist(() => this.#cancel());
     const waiter = this.#waiter;
     this.#waiter = null;
     if (error === null) waiter?.resolve({ done: true, value: undefined });
@@ -133,9 +141,11 @@ export class Interval implements AsyncIterableIterator<number, undefined>, Cance
     else waiter.reject(error);
   }
 
-  #giveUp(): void {
+  #cancel(): boolean {
+    if (this.#slot < 0) return false;
     const r = reactor();
     r.cancel(this.#slot, r.slots.generations[this.#slot]);
+    return true;
   }
 
   /** Ends the ticking: whoever waits gets an `AbortError`. */
@@ -148,9 +158,7 @@ export class Interval implements AsyncIterableIterator<number, undefined>, Cance
     this.#end(null);
     this.#error = null;
     if (this.#slot >= 0) {
-      await new Promise<void>((stopped) => {
-        this.#stopped = stopped;
-      });
+      await new Promise<void>((stopped) => this.#stopped.push(stopped));
     }
     return { done: true, value: undefined };
   }

@@ -12,7 +12,8 @@ export interface OpOptions {
   /**
    * Milliseconds (fractions count) after which the op is given up: it then rejects with `code: 'ETIMEDOUT'`. A linked
    * timeout of the kernel (`IORING_OP_LINK_TIMEOUT`) for what is one op, a timeout op of the ring for what is several and
-   * for what waits for a thread of the kernel. With 0 the op succeeds only if it need not wait. An op that was quicker succeeds, and so does one that cannot be
+   * for what waits for a thread of the kernel, where the other would not be started. With 0 the op succeeds only if it need
+   * not wait. An op that was quicker succeeds, and so does one that cannot be
    * interrupted (a read of a disk in progress). @default none
    */
   readonly timeout?: number | undefined;

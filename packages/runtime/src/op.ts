@@ -1,4 +1,5 @@
 import { IOSQE_FIXED_FILE } from '@ouro/native/abi';
+import type { Cancellable } from './cancel.ts';
 import type { Descriptor } from './descriptor.ts';
 import { checkInteger, type ErrorDetail, invalidType } from './errors.ts';
 
@@ -68,9 +69,16 @@ export type Target = number | Descriptor | { readonly descriptor: Descriptor };
 
 /** A place in the table of direct descriptors that something is opened into: see direct.ts. */
 export interface Opens {
+  /** Its index; -1 once it has been closed. */
   readonly fd: number;
-  beginOpening(): void;
-  endOpening(): void;
+  /** @internal Notes that an op opens into it, and is to be cancelled when it is closed. */
+  beginOpening(op: Cancellable): void;
+  /** @internal */
+  endOpening(op: Cancellable): void;
+  /** @internal Notes that an op empties it. */
+  beginEmptying(): void;
+  /** @internal */
+  endEmptying(): void;
 }
 
 /** Fields that few ops need. */
@@ -200,8 +208,10 @@ export class Op<T> {
   get refersToClosed(): boolean {
     const { descriptor } = this;
     if (descriptor !== null && descriptor.fd < 0) return true;
-    const { also } = this.rare;
-    return also !== null && also.fd < 0;
+    const { also, opens, closes } = this.rare;
+    return (
+      (also !== null && also.fd < 0) || (opens !== null && opens.fd < 0) || (closes !== null && closes.fd < 0)
+    );
   }
 
   #own(): Rare {
@@ -240,6 +250,8 @@ export class Op<T> {
     if (typeof target === 'number') {
       checkInteger('fd', target, 0, 0x7fff_ffff);
       this.fd = target;
+      this.descriptor = null;
+      this.flags &= ~IOSQE_FIXED_FILE;
       return this;
     }
     return this.#onDescriptor(descriptorOf(target));
@@ -249,6 +261,7 @@ export class Op<T> {
     this.descriptor = descriptor;
     this.fd = descriptor.fd;
     if (descriptor.direct) this.flags |= IOSQE_FIXED_FILE;
+    else this.flags &= ~IOSQE_FIXED_FILE;
     return this;
   }
 }
@@ -256,8 +269,15 @@ export class Op<T> {
 /** The descriptor of a handle. @throws TypeError if it is none */
 export function descriptorOf(target: Exclude<Target, number>): Descriptor {
   if (typeof target === 'object' && target !== null) {
-    if ('descriptor' in target) return target.descriptor;
-    if ('direct' in target) return target;
+    const found: unknown = 'descriptor' in target ? target.descriptor : target;
+    if (isDescriptor(found)) return found;
   }
   throw invalidType('fd', 'of type number or a handle with a descriptor', target);
+}
+
+/** Told by its shape, not its class: it may be of another copy of this package. */
+function isDescriptor(value: unknown): value is Descriptor {
+  if (typeof value !== 'object' || value === null) return false;
+  const { fd, direct, attach } = value as Partial<Descriptor>;
+  return typeof fd === 'number' && typeof direct === 'boolean' && typeof attach === 'function';
 }

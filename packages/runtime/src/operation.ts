@@ -6,32 +6,13 @@ import {
   IORING_CQE_F_NOTIF,
   IORING_NOTIF_USAGE_ZC_COPIED,
   IORING_OP_CLOSE,
-  IORING_OP_FADVISE,
-  IORING_OP_FALLOCATE,
-  IORING_OP_FGETXATTR,
-  IORING_OP_FSETXATTR,
-  IORING_OP_FSYNC,
-  IORING_OP_FTRUNCATE,
-  IORING_OP_GETXATTR,
-  IORING_OP_LINKAT,
-  IORING_OP_MADVISE,
-  IORING_OP_MKDIRAT,
-  IORING_OP_OPENAT,
-  IORING_OP_OPENAT2,
-  IORING_OP_RENAMEAT,
-  IORING_OP_SETXATTR,
-  IORING_OP_SPLICE,
-  IORING_OP_STATX,
-  IORING_OP_SYMLINKAT,
-  IORING_OP_SYNC_FILE_RANGE,
-  IORING_OP_TEE,
-  IORING_OP_UNLINKAT,
   IOSQE_IO_LINK,
 } from '@ouro/native/abi';
 import { followersOf, type Members } from './cancel.ts';
 import { Deadline } from './deadline.ts';
 import type { Descriptor } from './descriptor.ts';
 import { cancellation, closedError, Expired, systemError, unsupportedError } from './errors.ts';
+import { isForced } from './forced.ts';
 import { awaitFast, Future } from './future.ts';
 import type { Op } from './op.ts';
 import { NO_TIMEOUT, type OpOptions, refusal, timeoutOf } from './op-options.ts';
@@ -50,41 +31,28 @@ export function gaveUp(errno: number): boolean {
 export function discardResult(op: Op<unknown>, result: number): boolean {
   const { kind } = op;
   if (kind.resultIsFd) reactor().discard(result);
-  else if (kind.resultIsDirect) reactor().discardDirect(op.opens?.fd ?? result);
-  else if (kind.discard !== null) kind.discard(op);
+  else if (kind.resultIsDirect) {
+    const index = op.opens === null ? result : op.opens.fd;
+    // A place that has been closed is emptied by that, and may be somebody else's by now.
+    if (index >= 0) reactor().discardDirect(index);
+  } else if (kind.discard !== null) kind.discard(op);
   else return false;
   return true;
 }
 
+/** What an op that ended with `errno` rejects with. */
+export function errorOf(op: Op<unknown>, errno: number): Error {
+  const { error, syscall } = op.kind;
+  if (error === null) return systemError(errno, syscall, op.detail);
+  try {
+    return error(errno, op);
+  } catch (thrown) {
+    return thrown as Error; // a kind of somebody else's: what it throws must not cost us the completion
+  }
+}
+
 /** The reason of ops that end because their handle is closed: they fail with ECANCELED, not with an AbortError. */
 export const HANDLE_CLOSED: unique symbol = Symbol('handle closed');
-
-/**
- * Ops that a thread of the kernel does. A linked timeout would run only from when that thread begins, and all of them may
- * be busy for ever (opening pipes that nobody else opens, say); so these have a timeout op beside them.
- */
-const THREADED: ReadonlySet<number> = new Set([
-  IORING_OP_FSYNC,
-  IORING_OP_SYNC_FILE_RANGE,
-  IORING_OP_FALLOCATE,
-  IORING_OP_OPENAT,
-  IORING_OP_STATX,
-  IORING_OP_FADVISE,
-  IORING_OP_MADVISE,
-  IORING_OP_OPENAT2,
-  IORING_OP_SPLICE,
-  IORING_OP_TEE,
-  IORING_OP_RENAMEAT,
-  IORING_OP_UNLINKAT,
-  IORING_OP_MKDIRAT,
-  IORING_OP_SYMLINKAT,
-  IORING_OP_LINKAT,
-  IORING_OP_FSETXATTR,
-  IORING_OP_SETXATTR,
-  IORING_OP_FGETXATTR,
-  IORING_OP_GETXATTR,
-  IORING_OP_FTRUNCATE,
-]);
 
 /** What few ops have. */
 interface Rare {
@@ -98,6 +66,8 @@ interface Rare {
   timer: Deadline | null;
   /** What the first of two completions said, while the second is awaited. */
   early: number;
+  /** Memory that the op's `place` has made. */
+  hold: unknown;
 }
 
 /**
@@ -138,11 +108,14 @@ export class Operation<T> extends Future<T> implements Completion {
     return this;
   }
 
-  /** Queues it. A timeout in milliseconds becomes a linked timeout of the kernel; `NO_TIMEOUT` for none. */
+  /** Queues it. A timeout in milliseconds becomes a linked timeout of the kernel (see `isForced`); `NO_TIMEOUT` for none. */
   start(timeout: number = NO_TIMEOUT): this {
     const { op } = this;
     const slot = reactor().take(this);
+    const { hold } = op;
     op.place(slot);
+    // The same op may be in flight twice, and the second place takes the place of this one's memory.
+    if (op.hold !== hold) this.#own().hold = op.hold;
     return this.enqueue(slot, op.off, op.addr, op.len, timeout);
   }
 
@@ -167,13 +140,13 @@ export class Operation<T> extends Future<T> implements Completion {
     const r = reactor();
     const { head, fd, opFlags, buf } = op;
     const { file, addr3 } = op.rare;
-    if (head === IORING_OP_CLOSE && file === 0) r.closes(slot);
+    if ((head & 0xff) === IORING_OP_CLOSE && file === 0) r.closes(slot);
     if (timeout === NO_TIMEOUT) r.push(slot, head, fd, off, addr, len, opFlags, buf, file, addr3);
-    else if (THREADED.has(op.opcode)) {
+    else if (isForced(op)) {
       r.push(slot, head, fd, off, addr, len, opFlags, buf, file, addr3);
       const rare = this.#own();
       rare.deadline = performance.now() + timeout;
-      rare.timer = new Deadline(this, timeout);
+      rare.timer ??= new Deadline(this, timeout);
     } else {
       this.#own().deadline = performance.now() + timeout;
       r.reserveFor(slot, 2);
@@ -208,7 +181,8 @@ export class Operation<T> extends Future<T> implements Completion {
     if ((cqeFlags & (IORING_CQE_F_MORE | IORING_CQE_F_NOTIF)) !== 0) {
       // A zero-copy send: the first completion says what was sent, the second that the buffer is free again.
       if ((cqeFlags & IORING_CQE_F_MORE) !== 0) {
-        this.#own().early = result;
+        // (Of a multishot op, which is for `stream`, what has been opened is nobody's.)
+        if (result < 0 || !discardResult(this.op, result)) this.#own().early = result;
         // What is awaited now is the peer or the network. The descriptor can be closed meanwhile.
         this.#descriptor?.delete(this);
         this.#descriptor = null;
@@ -236,6 +210,7 @@ export class Operation<T> extends Future<T> implements Completion {
       this.fulfil(decode === null ? (result as T) : decode(result, op, this.slot, cqeFlags));
     } catch (error) {
       // The caller's memory has gone meanwhile (a resizable buffer that was transferred): the bytes have nowhere to be.
+      discardResult(op, result);
       this.fail(error);
     }
     this.#leave();
@@ -257,9 +232,7 @@ export class Operation<T> extends Future<T> implements Completion {
       else if (reason !== HANDLE_CLOSED) return cancellation(reason, bytesTransferred);
       else shown = ECANCELED; // also where a kernel thread was interrupted
     }
-    const { op } = this;
-    const { kind } = op;
-    const error = kind.error === null ? systemError(shown, kind.syscall, op.detail) : kind.error(shown, op);
+    const error = errorOf(this.op, shown);
     return bytesTransferred === 0 ? error : Object.assign(error, { bytesTransferred });
   }
 
@@ -271,8 +244,9 @@ export class Operation<T> extends Future<T> implements Completion {
 
   #leave(): void {
     this.slot = -1;
-    const { opens, also } = this.op.rare;
-    opens?.endOpening();
+    const { opens, closes, also } = this.op.rare;
+    opens?.endOpening(this);
+    closes?.endEmptying();
     also?.detach(this);
     this.#descriptor?.delete(this);
     if (this.#rare === null) return;
@@ -281,7 +255,15 @@ export class Operation<T> extends Future<T> implements Completion {
   }
 
   #own(): Rare {
-    this.#rare ??= { cancelled: false, reason: undefined, above: [], deadline: 0, timer: null, early: 0 };
+    this.#rare ??= {
+      cancelled: false,
+      reason: undefined,
+      above: [],
+      deadline: 0,
+      timer: null,
+      early: 0,
+      hold: null,
+    };
     return this.#rare;
   }
 
@@ -334,7 +316,8 @@ awaitFast(Operation);
 export function begin<O extends Operation<unknown>>(operation: O, options?: OpOptions): O {
   const refused = refusal(options);
   const { descriptor, rare } = operation.op;
-  rare.opens?.beginOpening();
+  rare.opens?.beginOpening(operation);
+  rare.closes?.beginEmptying();
   if (refused !== undefined) operation.abandon(refused);
   else if (operation.op.refersToClosed) operation.abandon(closedError(operation.op.kind.syscall));
   else {

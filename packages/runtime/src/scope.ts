@@ -61,8 +61,12 @@ export class Scope extends Members implements Cancellable, Disposable {
     if (this.#cancelled) return;
     this.#cancelled = true;
     this.#reason = reason;
-    this.cancelAll(reason);
-    this.#controller?.abort(abortReason(reason));
+    this[Symbol.dispose](); // nothing above has anything to say any more
+    try {
+      this.cancelAll(reason);
+    } finally {
+      this.#controller?.abort(abortReason(reason));
+    }
   }
 
   /** Leaves the scope above. What is in here goes on, and is no longer cancelled with that. */

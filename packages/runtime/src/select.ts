@@ -77,6 +77,8 @@ awaitFast(Race);
  * @throws TypeError for what is no future
  */
 export function select<B extends Branches>(branches: B, options?: OpOptions): Future<Selected<B>> {
+  if (typeof branches !== 'object' || branches === null)
+    throw invalidType('branches', 'of type object', branches);
   const entries = Object.entries(branches);
   if (entries.length === 0) throw invalidType('branches', 'an object with at least one future', branches);
   for (const [key, future] of entries) checkFuture(`branches.${key}`, future);
@@ -97,7 +99,10 @@ class First<T> extends Future<T> {
   constructor(race: Future<{ readonly value: unknown }>) {
     super();
     this.#race = race;
-    race.then(({ value }) => this.fulfil(value as T), this.fail);
+    race.then(
+      ({ value }) => this.fulfil(value as T),
+      (error: unknown) => this.fail(error),
+    );
   }
 
   override cancel(reason?: unknown): void {
@@ -108,6 +113,7 @@ awaitFast(First);
 
 /** As `select`, for a list: resolves to the value of the first. Late values of the others are dropped. */
 export function race<T>(futures: readonly Future<T>[], options?: OpOptions): Future<T> {
+  if (!Array.isArray(futures)) throw invalidType('futures', 'an instance of Array', futures);
   return new First<T>(select(Object.fromEntries(futures.map((future, at) => [String(at), future])), options));
 }
 

@@ -6,11 +6,12 @@ import {
   IOSQE_BUFFER_SELECT,
 } from '@ouro/native/abi';
 import { type Cancellable, followersOf, type Members } from './cancel.ts';
-import { cancellation, closedError, invalidType, systemError, unsupportedError } from './errors.ts';
+import { cancellation, checkInteger, closedError, invalidType, unsupportedError } from './errors.ts';
 import { awaitFast, Deferred, type Future, rejected, resolved } from './future.ts';
+import { insist } from './insist.ts';
 import { Op } from './op.ts';
 import { type OpOptions, refusal } from './op-options.ts';
-import { discardResult } from './operation.ts';
+import { discardResult, errorOf } from './operation.ts';
 import { reactor } from './reactor.ts';
 import type { Completion } from './slots.ts';
 
@@ -58,6 +59,7 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
   readonly #results: T[] = [];
   readonly #waiters: Waiter<T>[] = [];
   #slot = -1;
+  #begun = false;
   #stopping = false;
   #over = false;
   #error: Error | null = null;
@@ -69,9 +71,10 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
   /** @internal Use `stream`. */
   constructor(op: Op<T>, options: StreamOptions) {
     this.op = op;
-    this.refed = options.ref ?? true;
-    this.#highWater = options.highWater ?? 1024;
-    const { signal, scope } = options;
+    const { signal, scope, ref, highWater = 1024 } = options;
+    checkInteger('options.highWater', highWater, 1, 0x7fff_ffff);
+    this.refed = ref ?? op.descriptor?.refed ?? true;
+    this.#highWater = highWater;
     if (signal !== undefined) this.#above.push(followersOf(signal));
     if (scope !== undefined) this.#above.push(scope);
     for (const each of this.#above) each.add(this);
@@ -126,10 +129,12 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
     const { descriptor } = op;
     const r = reactor();
     if (descriptor?.closed) {
-      this.#end(closedError(op.kind.syscall));
+      // Closing the handle ends a loop that had begun.
+      this.#end(this.#begun ? null : closedError(op.kind.syscall));
       return;
     }
     if (!op.ready(this.#resume)) return;
+    this.#begun = true;
     const slot = r.take(this);
     op.place(slot);
     try {
@@ -153,9 +158,7 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
     }
     if (result >= 0 || result === kind.passes) this.#deliver(result, slot, cqeFlags);
     else if (!(this.#stopping && (result === ECANCELED || result === EINTR))) {
-      this.#end(
-        kind.error === null ? systemError(result, kind.syscall, this.op.detail) : kind.error(result, this.op),
-      );
+      this.#end(errorOf(this.op, result));
     }
     if (more) {
       // A timeout that fires just when it is cancelled is not found by the kernel (ENOENT), and goes on: so ask again.
@@ -180,6 +183,7 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
     try {
       value = decode === null ? (Math.max(result, 0) as T) : decode(result, op, slot, cqeFlags);
     } catch (error) {
+      discardResult(op, result);
       this.#end(error as Error);
       return;
     }
@@ -212,12 +216,15 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
   #stop(): void {
     if (this.#stopping || this.#slot < 0) return;
     this.#stopping = true;
-    this.#giveUp();
+    if (this.#giveUp() && this.op.opcode === IORING_OP_TIMEOUT)
+      insist(() => this.#stopping && this.#giveUp());
   }
 
-  #giveUp(): void {
+  #giveUp(): boolean {
+    if (this.#slot < 0) return false;
     const r = reactor();
     r.cancel(this.#slot, r.slots.generations[this.#slot]);
+    return true;
   }
 
   /** Ends the stream: whoever waits gets an `AbortError`. Results that have arrived can still be taken. */

@@ -23,7 +23,7 @@ export class TaskGroup implements AsyncDisposable {
   readonly #tasks: Set<Task<unknown>> = new Set();
   readonly #errors: unknown[] = [];
   #joined = false;
-  #idle: (() => void) | null = null;
+  readonly #idle: (() => void)[] = [];
 
   /** Tasks that have not ended. */
   get size(): number {
@@ -63,11 +63,7 @@ export class TaskGroup implements AsyncDisposable {
   #ended(task: Task<unknown>): void {
     this.#tasks.delete(task);
     this.scope.delete(task);
-    if (this.#tasks.size === 0 && this.#idle !== null) {
-      const then = this.#idle;
-      this.#idle = null;
-      then();
-    }
+    if (this.#tasks.size === 0) for (const then of this.#idle.splice(0)) then();
   }
 
   /** Cancels all tasks of the group. That they end so is no failure of it. */
@@ -79,9 +75,7 @@ export class TaskGroup implements AsyncDisposable {
   async join(): Promise<void> {
     this.#joined = true;
     if (this.#tasks.size > 0) {
-      await new Promise<void>((idle) => {
-        this.#idle = idle;
-      });
+      await new Promise<void>((idle) => this.#idle.push(idle));
     }
     const errors = this.#errors;
     if (errors.length === 1) throw errors[0];
@@ -122,10 +116,13 @@ class GroupRun<T> extends Future<T> {
     super();
     const group = this.#group;
     const main = group.spawn(() => body(group), { name: body.name || 'group' });
-    group.join().then(() => {
-      if (this.#cancelled) this.fail(cancellation(this.#reason));
-      else this.fulfil(main);
-    }, this.fail);
+    group.join().then(
+      () => {
+        if (this.#cancelled) this.fail(cancellation(this.#reason));
+        else this.fulfil(main);
+      },
+      (error: unknown) => this.fail(error),
+    );
   }
 
   override cancel(reason?: unknown): void {
@@ -137,9 +134,14 @@ class GroupRun<T> extends Future<T> {
 }
 awaitFast(GroupRun);
 
-/** Whether an error is what cancelling for `reason` brings about. */
+/**
+ * Whether an error is what cancelling for `reason` brings about: ours, or what `signal.throwIfAborted()`, `fetch` and the
+ * like make of the task's signal.
+ */
 function isCancellation(error: unknown, reason: unknown): boolean {
+  if (error === reason) return true;
   if (!(error instanceof Error)) return false;
   if (error.name === 'AbortError') return true;
-  return reason instanceof Expired && (error as { code?: string }).code === 'ETIMEDOUT';
+  if (!(reason instanceof Expired)) return false;
+  return error.name === 'TimeoutError' || (error as { code?: string }).code === 'ETIMEDOUT';
 }

@@ -49,25 +49,30 @@ export function sleep(ms: number, options?: SleepOptions): Future<void> {
 export function bound<F extends Future<unknown>>(future: F, options: OpOptions | undefined): F {
   if (options === undefined) return future;
   const { signal, scope } = options;
+  const timeout = timeoutOf(options);
   const above: Members[] = [];
   if (signal !== undefined) above.push(followersOf(signal));
   if (scope !== undefined) above.push(scope);
-  for (const each of above) each.add(future);
-  const timeout = timeoutOf(options);
+  if (above.length > 0) {
+    future.whenSettled(() => {
+      for (const each of above) each.delete(future);
+    });
+  }
+  try {
+    for (const each of above) each.add(future);
+  } catch (error) {
+    // A signal's addEventListener throws, and what could not be cancelled has begun already.
+    future.cancel(error);
+    return future;
+  }
   if (timeout !== NO_TIMEOUT) expire(future, timeout);
-  if (above.length === 0) return future;
-  const leave = (): void => {
-    for (const each of above) each.delete(future);
-  };
-  future.then(leave, leave);
   return future;
 }
 
 /** Cancels `future` after `ms`, unless it has settled, in a way that makes its error an `ETIMEDOUT`. */
 export function expire(future: Future<unknown>, ms: number): void {
   const deadline = new Deadline(future, ms);
-  const settled = (): void => deadline.clear();
-  future.then(settled, settled);
+  future.whenSettled(() => deadline.clear());
 }
 
 /** Runs `body` as one future. Steps that must not be cancelled (closing, say) are simply not handed to `step`. */

@@ -13,7 +13,10 @@ describe('docs/ops.md', () => {
     ({ name, since }) => {
       expect(named).toContain(name);
       const own = rows.filter((row) => new RegExp(`\\b${name}\\b`).test(row.split('|')[1]));
-      expect(own.some((row) => row.split('|')[2].includes(since)), `its kernel, ${since}`).toBe(true);
+      expect(
+        own.some((row) => row.split('|')[2].includes(since)),
+        `its kernel, ${since}`,
+      ).toBe(true);
     },
   );
 
