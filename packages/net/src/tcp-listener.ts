@@ -133,11 +133,15 @@ export class TcpListener implements AsyncDisposable, AsyncIterable<TcpStream> {
     if (this.descriptor.closed) return rejected(closedError('accept'));
     const refused = refusal(options);
     if (refused !== undefined) return rejected(refused);
-    return flow(async (steps) => {
-      const fd = await steps.step(this.#acceptor.next());
-      if (fd === null) throw socketError(ECANCELED, 'accept');
-      return new TcpStream(fd);
-    }, options);
+    return flow(
+      async (steps) => {
+        const fd = await steps.step(this.#acceptor.next());
+        if (fd === null) throw socketError(ECANCELED, 'accept');
+        return new TcpStream(fd);
+      },
+      options,
+      this.#acceptor.refed,
+    );
   }
 
   /** Connections until the listener is closed. Leaving the loop early leaves it listening, and accepting no more for now. */

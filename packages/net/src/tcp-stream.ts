@@ -145,7 +145,8 @@ export class TcpStream implements AsyncDisposable, AsyncIterable<Buffer> {
     if (lengthOf(buffer) === 0) return resolved(0);
     if (this.#reading?.inFlight === true) return rejected(busyError());
     // Memory that scripts can take away is only written to when the bytes are there: so none are lost with it.
-    if (this.#receiver?.active || address === UNSTABLE) return bound(this.#receive().read(buffer), options);
+    if (this.#receiver?.active || address === UNSTABLE)
+      return bound(this.#receive().read(buffer), options, this.descriptor.refed);
     this.#reading = begin(new Transfer(recvAt(this.descriptor, buffer, address), 'short', 'socket'), options);
     return this.#reading;
   }

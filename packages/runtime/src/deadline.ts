@@ -5,16 +5,18 @@ import { reactor } from './reactor.ts';
 import type { Completion } from './slots.ts';
 import { placeTimespec } from './timespec.ts';
 
-/** Cancels something when its time has run out, by a timeout op of the ring. Does not keep the process alive. */
+/** Cancels something when its time has run out, by a timeout op of the ring. */
 export class Deadline implements Completion {
   readonly resultIsFd = false;
   readonly name = 'timeout';
-  readonly refed = false;
+  readonly refed: boolean;
   readonly #target: Cancellable;
   readonly #ms: number;
   #slot: number;
 
-  constructor(target: Cancellable, ms: number) {
+  /** @param refed whether waiting for it keeps the process alive: not where ops do so, or need not */
+  constructor(target: Cancellable, ms: number, refed: boolean) {
+    this.refed = refed;
     this.#target = target;
     this.#ms = ms;
     const r = reactor();

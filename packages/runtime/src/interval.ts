@@ -36,7 +36,7 @@ class Waiter extends Deferred<IteratorResult<number, undefined>> {
 }
 awaitFast(Waiter);
 
-/** Ticks at a fixed rate, told one after the other. */
+/** Ticks of the kernel's clock, told one after the other. */
 export class Interval implements AsyncIterableIterator<number, undefined>, Cancellable, Completion {
   readonly resultIsFd = false;
   readonly name = 'timeout';
@@ -195,7 +195,9 @@ function multishot(r: Reactor): boolean {
 
 /**
  * Ticks every `ms` milliseconds from now on, by the kernel's clock, with one op for all ticks (multishot timeout, 6.4;
- * below 6.7 one op a tick). Ticks that fall together because the program was busy are told as one.
+ * below 6.7 one op a tick). Ticks that fall together are told as one. As
+ * with `setInterval` the rate is not made up for: the kernel sets the next tick when it comes to the one before, which it
+ * does not while the program is busy.
  *
  * ```js
  * for await (const ticks of interval(100)) console.log(ticks);

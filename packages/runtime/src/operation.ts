@@ -143,10 +143,11 @@ export class Operation<T> extends Future<T> implements Completion {
     if ((head & 0xff) === IORING_OP_CLOSE && file === 0) r.closes(slot);
     if (timeout === NO_TIMEOUT) r.push(slot, head, fd, off, addr, len, opFlags, buf, file, addr3);
     else if (isForced(op)) {
-      r.push(slot, head, fd, off, addr, len, opFlags, buf, file, addr3);
       const rare = this.#own();
       rare.deadline = performance.now() + timeout;
-      rare.timer ??= new Deadline(this, timeout);
+      // First: should the kernel take no more ops, nothing is in flight that would have to be cancelled.
+      rare.timer ??= new Deadline(this, timeout, false);
+      r.push(slot, head, fd, off, addr, len, opFlags, buf, file, addr3);
     } else {
       this.#own().deadline = performance.now() + timeout;
       r.reserveFor(slot, 2);

@@ -93,15 +93,35 @@ export function select<B extends Branches>(branches: B, options?: OpOptions): Fu
   return bound(new Race(branches) as unknown as Future<Selected<B>>, options);
 }
 
-class First<T> extends Future<T> {
-  readonly #race: Future<{ readonly value: unknown }>;
+/** What a `select` came to. */
+interface Outcome {
+  readonly value: unknown;
+  readonly late: Readonly<Record<string, unknown>>;
+}
 
-  constructor(race: Future<{ readonly value: unknown }>) {
+/** Closes handles that came about although nobody wanted them any more. */
+function closeAll(late: Readonly<Record<string, unknown>>): void {
+  for (const value of Object.values(late)) {
+    const { [Symbol.asyncDispose]: dispose } = Object(value) as Partial<AsyncDisposable>;
+    if (typeof dispose === 'function') Promise.resolve(dispose.call(value)).catch(() => {});
+  }
+}
+
+class First<T> extends Future<T> {
+  readonly #race: Future<Outcome>;
+
+  constructor(race: Future<Outcome>) {
     super();
     this.#race = race;
     race.then(
-      ({ value }) => this.fulfil(value as T),
-      (error: unknown) => this.fail(error),
+      ({ value, late }) => {
+        closeAll(late);
+        this.fulfil(value as T);
+      },
+      (error: unknown) => {
+        closeAll((error as { late?: Record<string, unknown> } | undefined)?.late ?? {});
+        this.fail(error);
+      },
     );
   }
 
@@ -111,7 +131,8 @@ class First<T> extends Future<T> {
 }
 awaitFast(First);
 
-/** As `select`, for a list: resolves to the value of the first. Late values of the others are dropped. */
+/** As `select`, for a list: resolves to the value of the first. Late values of the others are dropped;
+ * files and sockets among them are closed. */
 export function race<T>(futures: readonly Future<T>[], options?: OpOptions): Future<T> {
   if (!Array.isArray(futures)) throw invalidType('futures', 'an instance of Array', futures);
   return new First<T>(select(Object.fromEntries(futures.map((future, at) => [String(at), future])), options));

@@ -46,7 +46,7 @@ export function sleep(ms: number, options?: SleepOptions): Future<void> {
 /**
  * Binds a future that is made of several ops to signal, scope and timeout. (What is one op is bound by `begin`.)
  */
-export function bound<F extends Future<unknown>>(future: F, options: OpOptions | undefined): F {
+export function bound<F extends Future<unknown>>(future: F, options: OpOptions | undefined, refed = true): F {
   if (options === undefined) return future;
   const { signal, scope } = options;
   const timeout = timeoutOf(options);
@@ -65,19 +65,19 @@ export function bound<F extends Future<unknown>>(future: F, options: OpOptions |
     future.cancel(error);
     return future;
   }
-  if (timeout !== NO_TIMEOUT) expire(future, timeout);
+  if (timeout !== NO_TIMEOUT) expire(future, timeout, refed);
   return future;
 }
 
 /** Cancels `future` after `ms`, unless it has settled, in a way that makes its error an `ETIMEDOUT`. */
-export function expire(future: Future<unknown>, ms: number): void {
-  const deadline = new Deadline(future, ms);
+export function expire(future: Future<unknown>, ms: number, refed = true): void {
+  const deadline = new Deadline(future, ms, refed);
   future.whenSettled(() => deadline.clear());
 }
 
 /** Runs `body` as one future. Steps that must not be cancelled (closing, say) are simply not handed to `step`. */
-export function flow<T>(body: (steps: Steps) => Promise<T>, options?: OpOptions): Future<T> {
+export function flow<T>(body: (steps: Steps) => Promise<T>, options?: OpOptions, refed = true): Future<T> {
   const refused = refusal(options);
   if (refused !== undefined) return rejected(refused);
-  return bound(startFlow(body), options);
+  return bound(startFlow(body), options, refed);
 }

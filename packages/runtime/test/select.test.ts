@@ -1,4 +1,6 @@
-import { closeSync, openSync, writeSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, writeFileSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { File } from '@ouro/fs';
 import { Future, metrics, race, select, sleep, spawn, submit } from '@ouro/runtime';
 import { Deferred, Descriptor } from '@ouro/runtime/driver';
 import { nop } from '@ouro/runtime/ops';
@@ -115,5 +117,18 @@ describe('race', () => {
     const before = metrics().pending;
     expect(() => race(futures as never)).toThrow(TypeError);
     expect(metrics().pending).toBe(before);
+  });
+});
+
+describe('race', () => {
+  it('closes a handle that came about although another one was first', async () => {
+    writeFileSync(join(dir, 'file'), 'x');
+    const before = readdirSync('/proc/self/fd').length;
+    for (let i = 0; i < 20; i++) {
+      const winner = await race([File.open(join(dir, 'file')), File.open(join(dir, 'file'))]);
+      await winner.close();
+    }
+    await submit(nop());
+    expect(readdirSync('/proc/self/fd').length).toBe(before);
   });
 });

@@ -17,6 +17,7 @@ import {
 import { Descriptor } from '@ouro/runtime/driver';
 import { nop } from '@ouro/runtime/ops';
 import { describe, expect, it } from 'vitest';
+import { runProgram } from '../../../testing/program.ts';
 import {
   FOREVER,
   failure,
@@ -271,5 +272,21 @@ describe('timeout(future, ms)', () => {
 
   it.each([[undefined], [Promise.resolve()], [{}]])('refuses %s', (value) => {
     expect(() => timeout(value as never, 1)).toThrow(TypeError);
+  });
+});
+
+describe('a timeout of what is no op', () => {
+  it('keeps the process alive until it has run out', async () => {
+    const { code, stdout } = await runProgram(`
+      import { BufferPool, TaskGroup } from '@ouro/runtime';
+      const pool = new BufferPool({ count: 1, size: 10 });
+      pool.lease();
+      await pool.acquire({ timeout: 20 }).catch((error) => console.log(error.code));
+      await TaskGroup.run((group) => new Promise((_, failed) => {
+        group.scope.signal.addEventListener('abort', () => failed(group.scope.signal.reason));
+      }), { timeout: 20 }).catch((error) => console.log(error.code));
+    `);
+    expect(stdout).toBe('ETIMEDOUT\nETIMEDOUT\n');
+    expect(code).toBe(0);
   });
 });
