@@ -1,5 +1,6 @@
 export { type BatchOptions, batch, type Settled, type Values } from './batch.ts';
 export { BufferPool, type BufferPoolOptions, Lease } from './buffer-pool.ts';
+export { BufferRing, type BufferRingOptions } from './buffer-ring.ts';
 export {
   type Capabilities,
   capabilities,
