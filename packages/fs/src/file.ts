@@ -4,7 +4,7 @@ import {
   begin,
   checkBytes,
   checkInteger,
-  Descriptor,
+  type Descriptor,
   type Future,
   invalidType,
   lengthOf,
@@ -12,6 +12,7 @@ import {
   Operation,
   type OpKind,
   type OpOptions,
+  OrdinaryDescriptor,
   pinned,
   resolved,
   Transfer,
@@ -49,7 +50,7 @@ export class File implements AsyncDisposable {
   readonly descriptor: Descriptor;
 
   private constructor(fd: number, path: string | Buffer) {
-    this.descriptor = new Descriptor(fd);
+    this.descriptor = new OrdinaryDescriptor(fd);
     this.path = path;
   }
 

@@ -1,7 +1,7 @@
 import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { File } from '@ouro/fs';
-import { Descriptor, Operation } from '@ouro/runtime/driver';
+import { type Descriptor, Operation, OrdinaryDescriptor } from '@ouro/runtime/driver';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { ftruncate } from '../src/op/truncate.ts';
 import { begun, failure, temporaryDirectory, thrown } from './support.ts';
@@ -129,7 +129,7 @@ describe('truncate through the thread pool, for kernels before 6.9,', () => {
 
   it('is waited for before its file is closed', async () => {
     const fd = openSync(path, 'r+');
-    const file = new Descriptor(fd);
+    const file = new OrdinaryDescriptor(fd);
     const order: string[] = [];
     const truncating = truncateInPool(file, 4).then(() => order.push('truncated'));
     expect(file.idle).toBe(false);

@@ -14,11 +14,12 @@ import {
 } from '@ouro/native/abi';
 import {
   closedError,
-  Descriptor,
+  type Descriptor,
   type Future,
   flow,
   invalidType,
   type OpOptions,
+  OrdinaryDescriptor,
   reactor,
   refusal,
   rejected,
@@ -62,7 +63,7 @@ export class TcpListener implements AsyncDisposable, AsyncIterable<TcpStream> {
   readonly address: SocketAddress;
 
   private constructor(fd: number, address: SocketAddress) {
-    this.descriptor = new Descriptor(fd);
+    this.descriptor = new OrdinaryDescriptor(fd);
     this.address = address;
     this.#acceptor = new Acceptor(fd);
   }

@@ -18,13 +18,14 @@ import {
   checkBytes,
   close,
   closedError,
-  Descriptor,
+  type Descriptor,
   type Future,
   flow,
   invalidType,
   lengthOf,
   Operation,
   type OpOptions,
+  OrdinaryDescriptor,
   reactor,
   refusal,
   rejected,
@@ -72,7 +73,7 @@ export class TcpStream implements AsyncDisposable, AsyncIterable<Buffer> {
 
   /** @internal Takes the descriptor of a connected socket over. */
   constructor(fd: number, remote?: SocketAddress) {
-    this.descriptor = new Descriptor(fd);
+    this.descriptor = new OrdinaryDescriptor(fd);
     this.#remote = remote;
   }
 

@@ -1,34 +1,37 @@
-import { close } from './close.ts';
-import { invalidType } from './errors.ts';
-import type { Future } from './future.ts';
-import { startFlow } from './future.ts';
-import { HANDLE_CLOSED, type Operation } from './operation.ts';
+import { type Future, startFlow } from './future.ts';
 
 const CLOSED = -1;
 
-/** What uses a descriptor beside single ops: streams, members of chains and batches. */
+/** What uses a descriptor: ops, streams, members of chains and batches. */
 export interface Attached {
   cancel(reason?: unknown): void;
+  /** The descriptor is being closed: end, unless it is to be waited for. */
   close(): void;
   setRef(refed: boolean): void;
+}
+
+/** A single op in flight. */
+export interface Listed extends Attached {
+  next: Listed | null;
+  previous: Listed | null;
 }
 
 /**
  * A descriptor with the ops that are in flight on it: what is below every handle. The ops form a list through
  * themselves, so that joining and leaving cost a few stores.
  */
-export class Descriptor implements AsyncDisposable {
+export abstract class Descriptor implements AsyncDisposable {
   /** Whether it is a place in the ring's own table (`IOSQE_FIXED_FILE`) and not a number of the process. */
   readonly direct: boolean;
   #fd: number;
   #refed = true;
-  #first: Operation<unknown> | null = null;
+  #first: Listed | null = null;
   #attached: Set<Attached> | null = null;
   #drained: (() => void) | null = null;
   #closing: Future<void> | null = null;
 
   /** Takes over an open descriptor. It is this object's to close. */
-  constructor(fd: number, direct = false) {
+  protected constructor(fd: number, direct: boolean) {
     this.#fd = fd;
     this.direct = direct;
   }
@@ -65,14 +68,14 @@ export class Descriptor implements AsyncDisposable {
   }
 
   /** @internal */
-  add(op: Operation<unknown>): void {
+  add(op: Listed): void {
     op.next = this.#first;
     if (this.#first !== null) this.#first.previous = op;
     this.#first = op;
   }
 
   /** @internal */
-  delete(op: Operation<unknown>): void {
+  delete(op: Listed): void {
     if (op.previous === null) this.#first = op.next;
     else op.previous.next = op.next;
     if (op.next !== null) op.next.previous = op.previous;
@@ -128,9 +131,7 @@ export class Descriptor implements AsyncDisposable {
   }
 
   /** Lets the kernel close it. */
-  protected release(fd: number): Future<void> {
-    return close(fd);
-  }
+  protected abstract release(fd: number): Future<void>;
 
   /** @internal It has been closed by other means. */
   protected forget(): void {
@@ -140,7 +141,7 @@ export class Descriptor implements AsyncDisposable {
   #cancelEnding(): void {
     for (let op = this.#first, next = op; op !== null; op = next) {
       next = op.next;
-      if (op.op.kind.endsWithHandle) op.cancel(HANDLE_CLOSED);
+      op.close();
     }
     if (this.#attached !== null) for (const each of [...this.#attached]) each.close();
   }
@@ -160,9 +161,4 @@ export class Descriptor implements AsyncDisposable {
   [Symbol.asyncDispose](): Future<void> {
     return this.close();
   }
-}
-
-/** Checks that a value is a `Descriptor`. */
-export function checkDescriptor(name: string, value: unknown): asserts value is Descriptor {
-  if (!(value instanceof Descriptor)) throw invalidType(name, 'a direct descriptor', value);
 }

@@ -25,6 +25,7 @@ export { nop, nopOp } from './nop.ts';
 export { descriptorOf, nothing, Op, type OpKind, opKind, type Target } from './op.ts';
 export { NO_TIMEOUT, type OpOptions, refusal, timeoutOf } from './op-options.ts';
 export { begin, gaveUp, Operation } from './operation.ts';
+export { OrdinaryDescriptor } from './ordinary-descriptor.ts';
 export {
   addressOf,
   Bounce,

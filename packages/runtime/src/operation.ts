@@ -10,7 +10,7 @@ import {
 } from '@ouro/native/abi';
 import { followersOf, type Members } from './cancel.ts';
 import { Deadline } from './deadline.ts';
-import type { Descriptor } from './descriptor.ts';
+import type { Descriptor, Listed } from './descriptor.ts';
 import { cancellation, closedError, Expired, systemError, unsupportedError } from './errors.ts';
 import { isForced } from './forced.ts';
 import { awaitFast, Future } from './future.ts';
@@ -74,15 +74,15 @@ interface Rare {
  * An op as a future, from its way into the queue to its last CQE: queued, submitted, perhaps being cancelled,
  * completed. It keeps alive what the kernel uses, and it settles at its last CQE, never sooner: a cancelled op as well.
  */
-export class Operation<T> extends Future<T> implements Completion {
+export class Operation<T> extends Future<T> implements Completion, Listed {
   readonly op: Op<T>;
   refed = true;
   /** Where in the table of ops in flight; -1 before and afterwards. */
   slot = -1;
   /** @internal The list of the descriptor's ops. */
-  next: Operation<unknown> | null = null;
+  next: Listed | null = null;
   /** @internal */
-  previous: Operation<unknown> | null = null;
+  previous: Listed | null = null;
   #descriptor: Descriptor | null = null;
   /** What few ops have: made when first needed, so that the others need not carry it. */
   #rare: Rare | null = null;

@@ -34,6 +34,12 @@ export interface ScratchChunk {
   readonly words: Uint32Array;
 }
 
+/** Who knows the scratch memory of each slot. */
+export interface Scratch {
+  scratch(slot: number): ScratchChunk;
+  scratchAddress(slot: number): number;
+}
+
 /**
  * The table of ops in flight. A slot is taken when an op is made and given back at its last CQE; in between it
  * owns `SCRATCH_SIZE` bytes of memory that never moves, for what the kernel reads or writes beside the caller's

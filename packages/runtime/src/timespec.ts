@@ -1,5 +1,4 @@
-import type { Reactor } from './reactor.ts';
-import { scratchOffset } from './slots.ts';
+import { type Scratch, scratchOffset } from './slots.ts';
 
 const MS_PER_S = 1000;
 const NS_PER_MS = 1_000_000;
@@ -11,7 +10,7 @@ const MOST_NS = 999_999_999;
  *
  * @param at byte of the scratch, a multiple of 8
  */
-export function placeTimespec(r: Reactor, slot: number, ms: number, at = 0): number {
+export function placeTimespec(r: Scratch, slot: number, ms: number, at = 0): number {
   const { words } = r.scratch(slot);
   const word = (scratchOffset(slot) + at) >> 2;
   const seconds = Math.floor(ms / MS_PER_S);

@@ -1,7 +1,7 @@
 import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { batch, metrics, Op, opKind, Scope, submit } from '@ouro/runtime';
-import { Descriptor } from '@ouro/runtime/driver';
+import { type Descriptor, OrdinaryDescriptor } from '@ouro/runtime/driver';
 import { nop } from '@ouro/runtime/ops';
 import { describe, expect, it } from 'vitest';
 import { runProgram } from '../../../testing/program.ts';
@@ -22,7 +22,7 @@ const dir = temporaryDirectory();
 const path = join(dir, 'file');
 const nowhere = join(dir, 'nowhere');
 writeFileSync(path, 'content');
-const silent = (): Descriptor => new Descriptor(openSync(fifo(dir), 'r+'));
+const silent = (): Descriptor => new OrdinaryDescriptor(openSync(fifo(dir), 'r+'));
 
 /** An op of an opcode that no kernel has, done by `result`. */
 class Elsewhere extends Op<number> {
@@ -259,9 +259,9 @@ describe('a cancelled batch', () => {
       `
         import { batch, chain, stream, submit, Op, opKind } from '@ouro/runtime';
         import { nop } from '@ouro/runtime/ops';
-        import { Descriptor } from '@ouro/runtime/driver';
+        import { OrdinaryDescriptor } from '@ouro/runtime/driver';
         import { openSync } from 'node:fs';
-        const pipe = new Descriptor(openSync(process.argv[1], 'r+'));
+        const pipe = new OrdinaryDescriptor(openSync(process.argv[1], 'r+'));
         pipe.setRef(false);
         const poll = () => new Op(opKind('poll', { endsWithHandle: true }), 6, 0, 0, 1, 1).on(pipe);
         batch([poll()]); chain([poll()]); submit(poll()); stream(poll()).next();

@@ -14,7 +14,7 @@ import {
   sleep,
   submit,
 } from '@ouro/runtime';
-import { Descriptor } from '@ouro/runtime/driver';
+import { type Descriptor, OrdinaryDescriptor } from '@ouro/runtime/driver';
 import { close, nop } from '@ouro/runtime/ops';
 import { describe, expect, it } from 'vitest';
 import { runProgram } from '../../../testing/program.ts';
@@ -37,7 +37,7 @@ const dir = temporaryDirectory();
 const path = join(dir, 'file');
 const nowhere = join(dir, 'nowhere');
 writeFileSync(path, 'content');
-const silent = (): Descriptor => new Descriptor(openSync(fifo(dir), 'r+'));
+const silent = (): Descriptor => new OrdinaryDescriptor(openSync(fifo(dir), 'r+'));
 
 describe('a chain', () => {
   it('runs its ops one after the other, and resolves to what each of them does', async () => {
@@ -396,7 +396,7 @@ describe('a cancelled chain', () => {
   it('lets writing be finished when the handle is closed', async () => {
     await leavesNothing(async () => {
       const target = join(dir, 'finished');
-      const file = new Descriptor(openSync(target, 'w'));
+      const file = new OrdinaryDescriptor(openSync(target, 'w'));
       const running = chain([pause(20), write(file, 'all of it', 0)]);
       await submitted();
       await file.close();

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { File } from '@ouro/fs';
 import { TcpListener, TcpStream } from '@ouro/net';
 import { submit } from '@ouro/runtime';
-import { Descriptor } from '@ouro/runtime/driver';
+import { type Descriptor, OrdinaryDescriptor } from '@ouro/runtime/driver';
 import { nop } from '@ouro/runtime/ops';
 import { describe, expect, it } from 'vitest';
 import {
@@ -18,7 +18,7 @@ import {
 } from './support.ts';
 
 const dir = temporaryDirectory();
-const silent = (): Descriptor => new Descriptor(openSync(fifo(dir), 'r+'));
+const silent = (): Descriptor => new OrdinaryDescriptor(openSync(fifo(dir), 'r+'));
 
 describe('a descriptor', () => {
   it('cancels all ops on it, and stays open', async () => {
@@ -83,7 +83,7 @@ describe('a descriptor', () => {
     await leavesNothing(async () => {
       const path = join(dir, 'written');
       writeFileSync(path, '');
-      const file = new Descriptor(openSync(path, 'r+'));
+      const file = new OrdinaryDescriptor(openSync(path, 'r+'));
       const all = Array.from({ length: 50 }, (_, at) => submit(write(file, 'x', at)));
       await file.close();
       expect(await Promise.all(all)).toEqual(Array(50).fill(1));

@@ -3,7 +3,7 @@ import { openSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { File } from '@ouro/fs';
 import { batch, chain, metrics, Scope, sleep, spawn, stream, submit, TaskGroup } from '@ouro/runtime';
-import { Descriptor } from '@ouro/runtime/driver';
+import { type Descriptor, OrdinaryDescriptor } from '@ouro/runtime/driver';
 import { nop } from '@ouro/runtime/ops';
 import { describe, expect, it } from 'vitest';
 import {
@@ -22,7 +22,7 @@ import {
 const dir = temporaryDirectory();
 const path = join(dir, 'file');
 writeFileSync(path, 'content');
-const silent = (): Descriptor => new Descriptor(openSync(fifo(dir), 'r+'));
+const silent = (): Descriptor => new OrdinaryDescriptor(openSync(fifo(dir), 'r+'));
 const listeners = (signal: AbortSignal): number => getEventListeners(signal, 'abort').length;
 
 describe('a scope', () => {

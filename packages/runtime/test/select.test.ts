@@ -2,7 +2,7 @@ import { closeSync, openSync, readdirSync, writeFileSync, writeSync } from 'node
 import { join } from 'node:path';
 import { File } from '@ouro/fs';
 import { Future, metrics, race, select, sleep, spawn, submit } from '@ouro/runtime';
-import { Deferred, Descriptor } from '@ouro/runtime/driver';
+import { Deferred, OrdinaryDescriptor } from '@ouro/runtime/driver';
 import { nop } from '@ouro/runtime/ops';
 import { describe, expect, it } from 'vitest';
 import { FOREVER, failure, fifo, leavesNothing, read, submitted, temporaryDirectory } from './support.ts';
@@ -21,7 +21,7 @@ describe('select', () => {
   });
 
   it('cancels the others and waits until they have let go', async () => {
-    const pipe = new Descriptor(openSync(fifo(dir), 'r+'));
+    const pipe = new OrdinaryDescriptor(openSync(fifo(dir), 'r+'));
     let cleaned = false;
     const slow = spawn(async (task) => {
       await sleep(FOREVER, { scope: task.scope }).catch(() => sleep(5));

@@ -12,9 +12,10 @@ import {
 import { TcpListener, TcpStream } from '@ouro/net';
 import { metrics, Op, opKind, Scope, sleep, stream, submit } from '@ouro/runtime';
 import {
-  Descriptor,
+  type Descriptor,
   directKind,
   END_OF_STREAM,
+  OrdinaryDescriptor,
   openInto,
   placeTimespec,
   reactor,
@@ -24,7 +25,7 @@ import { describe, expect, it } from 'vitest';
 import { failures, fifo, leavesNothing, POLL, submitted, temporaryDirectory, write } from './support.ts';
 
 const dir = temporaryDirectory();
-const silent = (): Descriptor => new Descriptor(openSync(fifo(dir), 'r+'));
+const silent = (): Descriptor => new OrdinaryDescriptor(openSync(fifo(dir), 'r+'));
 
 const POLL_KIND = opKind<number>('poll', { endsWithHandle: true });
 
@@ -238,7 +239,7 @@ describe('a stream', () => {
   it('reads what it polled for', async () => {
     await leavesNothing(async () => {
       const fd = openSync(fifo(dir), 'r+');
-      const pipe = new Descriptor(fd);
+      const pipe = new OrdinaryDescriptor(fd);
       const buffer = Buffer.alloc(10);
       setImmediate(() => writeSync(fd, 'one'));
       for await (const events of stream(polling(pipe))) {

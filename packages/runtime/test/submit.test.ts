@@ -13,7 +13,7 @@ import {
 } from '@ouro/native/abi';
 import { TcpListener, TcpStream } from '@ouro/net';
 import { DirectDescriptor, files, metrics, Op, opKind, submit } from '@ouro/runtime';
-import { Descriptor, Operation, reactor, scratchOffset } from '@ouro/runtime/driver';
+import { Operation, OrdinaryDescriptor, reactor, scratchOffset } from '@ouro/runtime/driver';
 import { nop } from '@ouro/runtime/ops';
 import { describe, expect, it } from 'vitest';
 import { runProgram } from '../../../testing/program.ts';
@@ -230,7 +230,7 @@ describe('submit', () => {
 
 describe('an op', () => {
   it('is on a number, a descriptor, or a handle with one', () => {
-    const descriptor = new Descriptor(7);
+    const descriptor = new OrdinaryDescriptor(7);
     expect(nop().on(5)).toMatchObject({ fd: 5, descriptor: null });
     expect(nop().on(descriptor)).toMatchObject({ fd: 7, descriptor });
     expect(nop().on({ descriptor })).toMatchObject({ fd: 7, descriptor });
@@ -241,7 +241,7 @@ describe('an op', () => {
     const op = nop().on(place);
     expect(op.flags).toBe(1);
     expect(op.on(5)).toMatchObject({ fd: 5, descriptor: null, flags: 0 });
-    op.on(place).on(new Descriptor(7));
+    op.on(place).on(new OrdinaryDescriptor(7));
     expect(op.flags).toBe(0);
     return place.close();
   });
@@ -264,7 +264,7 @@ describe('an op', () => {
 
   it('on a handle that has been closed meanwhile fails with EBADF, not on what has its number now', async () => {
     const fd = openSync(path, 'r+');
-    const descriptor = new Descriptor(fd);
+    const descriptor = new OrdinaryDescriptor(fd);
     const op = write(descriptor, 'WRONG', 0);
     await descriptor.close();
     const other = openSync(path, 'r+');
@@ -345,7 +345,7 @@ describe('the life of an op', () => {
 
   it('ends in a completion callback that cancels, closes and submits', async () => {
     await leavesNothing(async () => {
-      const pipe = new Descriptor(openSync(fifo(dir), 'r+'));
+      const pipe = new OrdinaryDescriptor(openSync(fifo(dir), 'r+'));
       const reading = submit(read(pipe, Buffer.alloc(8)));
       const other = submit(pause(FOREVER));
       const KIND = opKind<number>('nop', {

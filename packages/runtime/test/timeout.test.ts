@@ -14,7 +14,7 @@ import {
   TaskGroup,
   timeout,
 } from '@ouro/runtime';
-import { Descriptor } from '@ouro/runtime/driver';
+import { type Descriptor, OrdinaryDescriptor } from '@ouro/runtime/driver';
 import { nop } from '@ouro/runtime/ops';
 import { describe, expect, it } from 'vitest';
 import { runProgram } from '../../../testing/program.ts';
@@ -34,7 +34,7 @@ import {
 const dir = temporaryDirectory();
 
 /** A pipe that nobody writes to, as a descriptor of ours. */
-const silent = (): Descriptor => new Descriptor(openSync(fifo(dir), 'r+'));
+const silent = (): Descriptor => new OrdinaryDescriptor(openSync(fifo(dir), 'r+'));
 
 /** SQEs that `body` brings about. */
 async function sqes(body: () => unknown): Promise<number> {
