@@ -7,30 +7,6 @@ import { asBytes, type Bytes, bufferOf, lengthOf, offsetOf } from './view.ts';
 /** What `addressOf` answers for memory that may go away under the kernel: go through a `Bounce`. */
 export const UNSTABLE = -1;
 
-/**
- * Whether a buffer marked as untransferable stays where it is against everything that scripts can do. On Node 20 a
- * transfer of such a buffer copies; on 24 and 26 it throws; on 22 `ArrayBuffer.prototype.transfer` still detaches
- * it. Asked, not guessed from the version.
- */
-function markingHolds(): boolean {
-  const buffer = new ArrayBuffer(8);
-  markAsUntransferable(buffer);
-  try {
-    structuredClone(buffer, { transfer: [buffer] });
-  } catch {
-    // Refused: so much the better.
-  }
-  const { transfer } = ArrayBuffer.prototype as { transfer?: () => ArrayBuffer };
-  try {
-    transfer?.call(buffer);
-  } catch {
-    // Refused as well.
-  }
-  return buffer.byteLength === 8;
-}
-
-let markable: boolean | undefined;
-
 /** In the place of an index into the table of registered buffers, for memory that is not registered. */
 export const NOT_FIXED = -1;
 
@@ -118,10 +94,9 @@ function pinOf(buffer: ArrayBufferLike, bytes: Uint8Array): Pin {
   if (types.isSharedArrayBuffer(buffer)) {
     return { address: native.addressOf(bytes), holder: undefined, fixed: NOT_FIXED };
   }
-  markable ??= markingHolds();
-  if (!markable || isResizable(buffer)) return UNPINNED;
-  // Byte streams and other addons detach without asking for the mark. They only move the memory to another owner: it
-  // stays where it is as long as we own it too.
+  if (isResizable(buffer)) return UNPINNED;
+  // Byte streams, other addons and (on Node 22) `ArrayBuffer.prototype.transfer` detach without asking for the mark. They
+  // only move the memory to another owner: it stays where it is as long as we own it too.
   const holder = bytes.length === 0 ? undefined : native.hold(bytes);
   if (holder === undefined && bytes.length > 0) return UNPINNED;
   markAsUntransferable(buffer);
@@ -130,7 +105,7 @@ function pinOf(buffer: ArrayBufferLike, bytes: Uint8Array): Pin {
 
 /**
  * Memory of our own in the place of a caller's that cannot be trusted to stay: a resizable buffer, or any buffer on
- * a Node where marking does not hold. No script ever sees it, so nothing can detach it.
+ * a build of Node whose memory cannot be owned by others. No script ever sees it, so nothing can detach it.
  */
 export class Bounce {
   readonly address: number;
