@@ -10,7 +10,9 @@
         "src/loop_hook.cpp",
         "src/memory.cpp",
         "src/socket.cpp",
-        "src/uring.cpp"
+        "src/uring.cpp",
+        "src/uring_setup.cpp",
+        "src/uring_teardown.cpp"
       ],
       "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
       "defines": ["NAPI_VERSION=9", "NODE_ADDON_API_DISABLE_DEPRECATED", "NAPI_DISABLE_CPP_EXCEPTIONS", "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS"],

@@ -3,7 +3,6 @@
 #include <linux/time_types.h>
 #include <poll.h>
 #include <sched.h>
-#include <sys/socket.h>
 #include <time.h>
 
 #include <algorithm>
@@ -29,31 +28,6 @@ void relax() {
 #endif
 }
 
-// From the fullest set down; a kernel that does not know a flag answers EINVAL.
-//   DEFER_TASKRUN (6.1, needs SINGLE_ISSUER 6.0): completions are made only inside our own enter.
-//   NO_SQARRAY (6.6): one indirection less. COOP_TASKRUN (5.19): no interrupts from completions.
-//   TASKRUN_FLAG (5.19, needs one of the two): says in the SQ flags that an enter would make completions.
-//   SUBMIT_ALL (5.18): one bad SQE does not stop the rest. CQSIZE (5.5), CLAMP (5.6).
-constexpr uint32_t kBasic = IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE;
-constexpr uint32_t kSingle = kBasic | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER;
-constexpr uint32_t kLadder[] = {
-    kSingle | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG | abi::kSetupNoSqArray,
-    kSingle | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
-    kSingle | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
-    kBasic | IORING_SETUP_SUBMIT_ALL,
-    kBasic,
-    0,
-};
-// With SQPOLL completions are made by the kernel's thread, and the flags that say where else are refused.
-constexpr uint32_t kPolledLadder[] = {
-    kSingle | abi::kSetupNoSqArray,
-    kSingle,
-    kBasic | IORING_SETUP_SUBMIT_ALL,
-    kBasic,
-    0,
-};
-constexpr uint32_t kTaskrun = IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_COOP_TASKRUN;
-
 // An op that a kernel thread was blocked in when it was cancelled may end with one of the codes by which the kernel
 // tells itself to restart a system call (ERESTARTSYS 512 to ERESTART_RESTARTBLOCK 516: openat of a pipe does, on
 // 6.18). No system call ever shows them to a program; EINTR is what they mean to it.
@@ -64,129 +38,11 @@ Completion completion_of(const io_uring_cqe& cqe) {
           cqe.flags};
 }
 
-// A completion nobody will look at any more: if it brought a descriptor, that is closed.
-void discard(const Completion& completion) {
-  if ((completion.generation & kResultIsFd) != 0 && completion.result >= 0) ::close(completion.result);
-}
-
-constexpr uint32_t kSmallestRing = 8;
-constexpr int64_t kTeardownPatienceNs = 100'000'000;
-constexpr int kClosePatience = 50;  // times that without one close: a hung server is not waited for for ever
-constexpr int kSendPatience = 10;   // times that nothing ended before sends are taken for stuck
-constexpr int kMostFailures = 500;
 constexpr int kPausesPerLook = 16;  // about a microsecond: looking at the clock costs more than at the queue
 constexpr int kLooksBeforeYield = 8;
 constexpr int64_t kFlushPatienceNs = 100'000'000;
 
 }  // namespace
-
-std::unique_ptr<Uring> Uring::create(const UringOptions& options, Control* control, std::span<Completion> batch,
-                                     std::span<uint8_t> fd_table, int& error) {
-  std::unique_ptr<Uring> ring(new Uring());  // the constructor is private: make_unique cannot reach it
-  ring->control_ = control;
-  ring->batch_ = batch;
-  ring->fd_table_ = fd_table;
-  error = ring->setup(options);
-  if (error == 0) error = ring->map_rings();
-  if (error == 0) error = ring->probe();
-  if (error != 0) return nullptr;
-
-  // A registered ring descriptor saves the lookup of the file on every enter (5.18); without it all works too.
-  io_uring_rsrc_update update{};
-  update.offset = 0xFFFFFFFF;
-  update.data = static_cast<uint64_t>(ring->fd_.get());
-  ring->enter_fd_ = ring->fd_.get();
-  if (sys::io_uring_register(ring->fd_.get(), IORING_REGISTER_RING_FDS, &update, 1) == 1) {
-    ring->enter_fd_ = static_cast<int>(update.offset);
-    ring->enter_flags_ = IORING_ENTER_REGISTERED_RING;
-  }
-
-  // With DEFER_TASKRUN nothing moves without an enter, so without the flag there is nothing to look at.
-  const bool visible_work = !ring->has_mode(IORING_SETUP_DEFER_TASKRUN) || ring->has_mode(IORING_SETUP_TASKRUN_FLAG);
-  if (visible_work) ring->spin_ = SpinBudget(options.spin_max_ns, options.spin_share);
-  if ((ring->params_.features & abi::kFeatMinTimeout) != 0) {
-    ring->min_wait_completions_ = options.min_wait_completions;
-    ring->min_wait_us_ = options.min_wait_us;
-  }
-  return ring;
-}
-
-int Uring::setup(const UringOptions& options) {
-  int error = -EINVAL;
-  const std::span<const uint32_t> ladder =
-      (options.mode & IORING_SETUP_SQPOLL) != 0 ? std::span<const uint32_t>(kPolledLadder) : kLadder;
-  for (const uint32_t rung : ladder) {
-    uint32_t flags = rung & options.flag_mask;
-    if ((flags & kTaskrun) == 0) flags &= ~IORING_SETUP_TASKRUN_FLAG;
-    // Kernels before 5.12 and from 6.13 on charge the ring to the memlock limit, which may be 64 KiB: ENOMEM then,
-    // and a smaller ring may still fit.
-    uint32_t cq_entries = options.cq_entries;
-    for (uint32_t entries = options.sq_entries; entries >= kSmallestRing; entries /= 2, cq_entries /= 2) {
-      params_ = {};
-      params_.flags = flags | options.mode;
-      params_.sq_thread_idle = options.sq_idle_ms;
-      params_.sq_thread_cpu = options.sq_cpu;
-      if ((params_.flags & IORING_SETUP_CQSIZE) != 0) params_.cq_entries = std::max(cq_entries, entries);
-      const int fd = sys::io_uring_setup(entries, &params_);
-      if (fd >= 0) {
-        fd_ = sys::Fd(fd);
-        return 0;
-      }
-      error = fd;
-      if (error != -ENOMEM) break;
-    }
-    if (error != -EINVAL) break;
-  }
-  return error;
-}
-
-int Uring::map_rings() {
-  const size_t cq_size = params_.cq_off.cqes + params_.cq_entries * sizeof(io_uring_cqe);
-  const bool indexed = (params_.flags & abi::kSetupNoSqArray) == 0;
-  const size_t sq_size =
-      indexed ? params_.sq_off.array + params_.sq_entries * sizeof(uint32_t) : cq_size;
-  const bool single = (params_.features & IORING_FEAT_SINGLE_MMAP) != 0;
-
-  sq_ring_ = sys::Mapping::map(single ? std::max(sq_size, cq_size) : sq_size, fd_.get(), IORING_OFF_SQ_RING);
-  if (!sq_ring_) return -errno;
-  if (!single) {
-    cq_ring_ = sys::Mapping::map(cq_size, fd_.get(), IORING_OFF_CQ_RING);
-    if (!cq_ring_) return -errno;
-  }
-  sqes_ = sys::Mapping::map(params_.sq_entries * sizeof(io_uring_sqe), fd_.get(), IORING_OFF_SQES);
-  if (!sqes_) return -errno;
-
-  const sys::Mapping& cq = single ? sq_ring_ : cq_ring_;
-  sq_khead_ = sq_ring_.at<uint32_t>(params_.sq_off.head);
-  sq_ktail_ = sq_ring_.at<uint32_t>(params_.sq_off.tail);
-  sq_kflags_ = sq_ring_.at<uint32_t>(params_.sq_off.flags);
-  cq_khead_ = cq.at<uint32_t>(params_.cq_off.head);
-  cq_ktail_ = cq.at<uint32_t>(params_.cq_off.tail);
-  cq_mask_ = *cq.at<uint32_t>(params_.cq_off.ring_mask);
-  cqes_ = cq.at<io_uring_cqe>(params_.cq_off.cqes);
-  if (indexed) {
-    // Slot i of the SQ always holds SQE i, so the index array is written once.
-    uint32_t* array = sq_ring_.at<uint32_t>(params_.sq_off.array);
-    for (uint32_t i = 0; i < params_.sq_entries; ++i) array[i] = i;
-  }
-  return 0;
-}
-
-int Uring::probe() {
-  constexpr uint32_t kMost = 256;
-  std::vector<uint64_t> memory((sizeof(io_uring_probe) + kMost * sizeof(io_uring_probe_op)) / sizeof(uint64_t) + 1);
-  auto* answer = reinterpret_cast<io_uring_probe*>(memory.data());
-  const int error = sys::io_uring_register(fd_.get(), IORING_REGISTER_PROBE, answer, kMost);
-  if (error < 0) return error;
-  opcodes_.assign(static_cast<size_t>(answer->last_op) + 1, 0);
-  for (uint32_t i = 0; i < answer->ops_len; ++i) {
-    const io_uring_probe_op& op = answer->ops[i];
-    if (op.op < opcodes_.size()) opcodes_[op.op] = static_cast<uint8_t>(op.flags);
-  }
-  const uint32_t needed = IORING_FEAT_NODROP | IORING_FEAT_EXT_ARG;
-  const bool new_enough = opcodes_.size() > abi::kOpSendZc && (opcodes_[abi::kOpSendZc] & IO_URING_OP_SUPPORTED) != 0;
-  return (params_.features & needed) == needed && new_enough ? 0 : -ENOTSUP;
-}
 
 uint32_t Uring::load_head() const { return load_acquire(sq_khead_); }
 
@@ -439,91 +295,6 @@ bool Uring::arm_loop_poll(int fd) {
 
 int Uring::register_resource(uint32_t opcode, const void* arg, uint32_t nr_args) {
   return sys::io_uring_register(fd_.get(), opcode, arg, nr_args);
-}
-
-void Uring::discard_rest() {
-  for (uint32_t i = control_->batch_position; i < control_->batch_length; ++i) discard(batch_[i]);
-  control_->batch_length = control_->batch_position = 0;
-}
-
-bool Uring::drain(int64_t timeout_ns) {
-  const int result = submit_and_wait(timeout_ns);
-  while (reap() > 0) discard_rest();
-  if (result == 0 || result == -EBUSY || result == -EAGAIN) return true;
-  // Not our ring's doing (a seccomp filter put up later, say): do not spin on it.
-  timespec pause{0, 10'000'000};
-  nanosleep(&pause, nullptr);
-  return false;
-}
-
-// A ring with IOPOLL knows no cancel. All that runs on one ends by itself: reads and writes of a device.
-bool Uring::drain_polled() {
-  const bool entered = drain(0);
-  timespec pause{0, 100'000};
-  if (in_flight_ > 0) nanosleep(&pause, nullptr);
-  return entered;
-}
-
-// Closes the descriptors that are ours. `reset` is for connections only, and drops what they have not sent: a zero-copy
-// send holds its memory until the peer has taken the data, and a peer that does not read would keep us for ever.
-void Uring::close_owned(bool reset) {
-  const linger at_once{1, 0};
-  const uint32_t high = std::min<uint32_t>(control_->fd_high, static_cast<uint32_t>(fd_table_.size()));
-  for (uint32_t fd = 0; fd < high; ++fd) {
-    if (fd_table_[fd] == 0) continue;
-    const int number = static_cast<int>(fd);
-    if (reset && ::setsockopt(number, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)) != 0) continue;
-    fd_table_[fd] = 0;
-    ::close(number);
-  }
-}
-
-void Uring::shutdown() {
-  spin_ = SpinBudget();
-  min_wait_completions_ = 0;
-  // Completions that JavaScript had been given and did not get to.
-  discard_rest();
-
-  // What was queued is handed over first: an SQE in the queue is complete, and closes among them must run.
-  submit();
-  const bool polled = has_mode(IORING_SETUP_IOPOLL);
-  for (int fruitless = 0; !polled && fruitless < kClosePatience && control_->closing > 0 && in_flight_ > 0;) {
-    const uint32_t before = control_->closing;
-    drain(kTeardownPatienceNs);
-    fruitless = control_->closing < before ? 0 : fruitless + 1;
-  }
-  int failures = 0;
-  int fruitless = 0;
-  while ((in_flight_ > 0 || queued() > 0) && failures < kMostFailures) {
-    const uint32_t before = in_flight_;
-    if (polled) {
-      failures = drain_polled() ? 0 : failures + 1;
-      continue;
-    }
-    if (io_uring_sqe* sqe = next_sqe(); sqe != nullptr) {
-      sqe->opcode = IORING_OP_ASYNC_CANCEL;
-      sqe->cancel_flags = IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL;
-      sqe->user_data = kSlotTeardown;
-      control_->sq_tail += 1;
-    }
-    // What cannot be cancelled (a disk read in progress) ends by itself; what slipped by is cancelled again.
-    failures = drain(kTeardownPatienceNs) ? 0 : failures + 1;
-    if (in_flight_ < before) {
-      fruitless = 0;
-      continue;
-    }
-    // That was the answer to our own cancel only: wait for the others.
-    drain(kTeardownPatienceNs);
-    if (++fruitless == kSendPatience) close_owned(true);
-  }
-  close_owned(false);
-
-  if (enter_flags_ != 0) {
-    io_uring_rsrc_update update{};
-    update.offset = static_cast<uint32_t>(enter_fd_);
-    sys::io_uring_register(fd_.get(), IORING_UNREGISTER_RING_FDS, &update, 1);
-  }
-  fd_.reset();
 }
 
 }  // namespace ouro
