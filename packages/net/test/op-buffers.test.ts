@@ -33,10 +33,11 @@ describe('BufferRing', () => {
   it('several have groups of their own, which are used again after closing', () => {
     const first = new BufferRing({ entries: 2, size: 10 });
     using second = new BufferRing({ entries: 2, size: 10 });
-    expect(first.group).not.toBe(second.group);
+    const { group } = first;
+    expect(group).not.toBe(second.group);
     first.close();
     using third = new BufferRing({ entries: 2, size: 10 });
-    expect(third.group).toBe(first.group);
+    expect(third.group).toBe(group);
     expect(first.closed).toBe(true);
   });
 
@@ -65,6 +66,34 @@ describe('BufferRing', () => {
     using third = new BufferRing({ entries: 4, size: 200_000 });
     expect(third.bytes.buffer).toBe(buffer);
   });
+
+  it('is not the group of another ring as long as a receive may take buffers from it, nor for those begun later', () =>
+    leavesNothing(async () => {
+      await using fds = new Fds();
+      const [client, server] = await fds.pair();
+      const first = new BufferRing({ entries: 4, size: 64, incremental: false });
+      const { group } = first;
+      const waiting = failure(stream(recvMultishot(server, first)).next());
+      await nop();
+      first.close();
+      using second = new BufferRing({ entries: 4, size: 64, incremental: false });
+      expect(second.group).not.toBe(group);
+      await submit(send(client, Buffer.from('kept')));
+      expect(await waiting).toMatchObject({ code: 'ENOBUFS' });
+      expect(String((await stream(recvMultishot(server, second)).next()).value)).toBe('kept');
+      using third = new BufferRing({ entries: 4, size: 64, incremental: false });
+      expect(await failure(stream(recvMultishot(server, first)).next())).toMatchObject({ code: 'ENOBUFS' });
+      for (const ring of [second, third]) {
+        const others = stream(recvMultishot(server, ring));
+        for (let i = 0; i < 8; i++) {
+          const next = others.next();
+          await submit(send(client, Buffer.from(`more ${i}`)));
+          const { value } = await next;
+          expect(String(value)).toBe(`more ${i}`);
+        }
+        await others.return();
+      }
+    }));
 
   it('says what is missing where the limit of locked memory is too low', async () => {
     const { stdout, stderr } = await runProgram(
