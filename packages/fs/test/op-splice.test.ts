@@ -99,6 +99,33 @@ describe('pipe', () => {
     expect(openDescriptors()).toBe(before);
   });
 
+  it('of direct descriptors of a chain or batch that fails gives its places back', async () => {
+    const { adopted } = files();
+    await failure(chain([pipe(0, { into: 'any' }), openat(join(dir, 'none'))]));
+    await failure(batch([pipe(0, { into: 'any' }), openat(join(dir, 'none'))]));
+    await submitted();
+    expect(files().adopted).toBe(adopted);
+  });
+
+  it('is another one each time that its op is in flight', async () => {
+    const before = openDescriptors();
+    const op = pipe();
+    const made = [...(await Promise.all([submit(op), submit(op)])), ...(await batch([op, op]))];
+    made.push(...(await chain([op, op])));
+    expect(new Set(made.flat()).size).toBe(12);
+    await Promise.all(made.flat().map((fd) => close(fd)));
+    expect(openDescriptors()).toBe(before);
+    const running = [submit(op), submit(op), submit(op)];
+    running[0].cancel();
+    running[2].cancel();
+    const [, second] = await Promise.allSettled(running);
+    if (second.status === 'fulfilled') await Promise.all(second.value.map((fd) => close(fd)));
+    await failure(batch([op, op, openat(join(dir, 'none'))]));
+    await failure(chain([op, op, openat(join(dir, 'none'))]));
+    await submitted();
+    expect(openDescriptors()).toBe(before);
+  });
+
   it('of a worker that is terminated is closed, wherever it was on its way', async () => {
     const source = `
       const { workerData } = require('node:worker_threads');

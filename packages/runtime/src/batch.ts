@@ -99,7 +99,9 @@ class Batch extends Group<unknown[]> {
     if (failed) {
       // What has moved is told, what has been opened is closed.
       const results = this.members.map((_member, index) => this.#settled(index, () => this.values[index]));
-      for (const { op, result } of this.members) if (result >= 0) discardResult(op, result);
+      this.members.forEach(({ op, result }, index) => {
+        if (result >= 0) discardResult(op, result, -1, this.values[index]);
+      });
       this.fail(Object.assign(this.#first ?? this.#cancellation(), { results }));
       return;
     }

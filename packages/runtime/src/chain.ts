@@ -228,13 +228,13 @@ class Chain extends Group<unknown[]> {
 
   /** Nobody gets what a failed chain has opened. */
   #closeOpened(): void {
-    const { members } = this;
+    const { members, values } = this;
     members.forEach(({ op, result }, index) => {
       const place = op.opens;
       const closed = members.some(
         (later, at) => at > index && later.op.closes === place && later.result >= 0,
       );
-      if (result >= 0 && (place === null || !closed)) discardResult(op, result);
+      if (result >= 0 && (place === null || !closed)) discardResult(op, result, -1, values[index]);
     });
   }
 }

@@ -176,14 +176,14 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
     if (this.#over && drop === null) {
       // Decoding gives the buffer back, which nobody will read.
       if ((op.flags & IOSQE_BUFFER_SELECT) !== 0) decode?.(result, op, slot, cqeFlags);
-      else if (result >= 0) discardResult(op, result);
+      else if (result >= 0) discardResult(op, result, slot);
       return;
     }
     let value: T;
     try {
       value = decode === null ? (Math.max(result, 0) as T) : decode(result, op, slot, cqeFlags);
     } catch (error) {
-      discardResult(op, result);
+      discardResult(op, result, slot);
       this.#end(error as Error);
       return;
     }
