@@ -6,8 +6,8 @@ import {
   MSG_TRUNC,
   MSG_WAITALL,
 } from '@ouro/native/abi';
-import { recv, recvmsg, send, sendmsg, sendmsgZc, sendZc, setsockopt } from '@ouro/net/ops';
-import { BufferPool, batch, submit } from '@ouro/runtime';
+import { type InetAddress, recv, recvmsg, send, sendmsg, sendmsgZc, sendZc, setsockopt } from '@ouro/net/ops';
+import { BufferPool, batch, chain, type Op, submit } from '@ouro/runtime';
 import { describe, expect, it } from 'vitest';
 import { Fds } from './op-support.ts';
 import { bytes, failure, leavesNothing, pair } from './support.ts';
@@ -200,6 +200,23 @@ describe('sendmsg and recvmsg', () => {
     expect(await submit(recvmsg(fd, [Buffer.alloc(1)], { control: 8 }))).toMatchObject({ flags: MSG_CTRUNC });
   });
 
+  it('tell who sent what of an op that is in flight twice', async () => {
+    await using fds = new Fds();
+    const to = await fds.udp();
+    const senders = [await fds.udp(), await fds.udp()];
+    for (const count of [1, 100]) {
+      const buffers = Array.from({ length: count }, () => Buffer.alloc(1));
+      const op = recvmsg(to.fd, buffers, { address: true });
+      const received = Promise.all([submit(op), submit(op)]);
+      for (const { fd } of senders) {
+        await submit(sendmsg(fd, [Buffer.from('x')], { to: { address: '127.0.0.1', port: to.port } }));
+        await submit(sendmsg(fd, [], { to: { address: '127.0.0.1', port: senders[0].port } }));
+      }
+      const ports = (await received).map(({ address }) => (address as InetAddress).port);
+      expect(ports.sort()).toEqual(senders.map(({ port }) => port).sort());
+    }
+  });
+
   it('fail with the address that they were for', async () => {
     await using fds = new Fds();
     const { fd } = await fds.udp();
@@ -316,6 +333,18 @@ describe('sendZc and sendmsgZc', () => {
       await client.close();
       await server.close();
       expect(await sending).toBeGreaterThan(0);
+    }));
+
+  it('in a batch or a chain let a stream be closed as well', () =>
+    leavesNothing(async () => {
+      for (const together of [(op: Op<number>) => batch([op]), (op: Op<number>) => chain([op])]) {
+        const { client, server } = await pair();
+        const sending = together(sendZc(client, bytes(16 << 20, 1)));
+        await submit(recv(server, Buffer.alloc(1), MSG_PEEK)); // it has begun
+        await client.close();
+        await server.close();
+        await sending;
+      }
     }));
 
   it('send a copy of memory that can be taken away', async () => {

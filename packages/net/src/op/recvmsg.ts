@@ -38,7 +38,7 @@ export interface Received {
 const RECVMSG = opKind<Received>('recvmsg', {
   error: (errno) => socketError(errno, 'recvmsg'),
   endsWithHandle: true,
-  decode: (count, op) => (op as Recvmsg).received(count),
+  decode: (count, op, slot) => (op as Recvmsg).received(count, slot),
 });
 
 class Recvmsg extends Message<Received> {
@@ -51,14 +51,14 @@ class Recvmsg extends Message<Received> {
     this.#total = parts.total;
   }
 
-  received(count: number): Received {
+  received(count: number, slot: number): Received {
     let left = Math.min(count, this.#total); // with MSG_TRUNC it may be more
     for (const held of this.#held) {
       if (left === 0) break;
       if (held instanceof Bounce) held.copyBack(Math.min(left, held.bytes.length));
       left -= Math.min(left, held instanceof Bounce ? held.bytes.length : lengthOf(held as Bytes));
     }
-    const { memory, nameAt, nameLength, controlLength, flags } = this.answer;
+    const { memory, nameAt, nameLength, controlLength, flags } = this.answer(slot);
     const address = readSockaddr(memory, nameAt, nameLength);
     return {
       bytes: count,
