@@ -9,6 +9,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "memory.hpp"
+
 namespace ouro {
 namespace {
 
@@ -73,6 +75,7 @@ constexpr uint32_t kSmallestRing = 8;
 constexpr int64_t kTeardownPatienceNs = 100'000'000;
 constexpr int kClosePatience = 50;  // times that without one close: a hung server is not waited for for ever
 constexpr int kSendPatience = 10;   // times that nothing ended before sends are taken for stuck
+constexpr int kLentPatience = 20;   // and until they are left alone, where there was no connection of ours to reset
 constexpr int kMostFailures = 500;
 constexpr int kPausesPerLook = 16;  // about a microsecond: looking at the clock costs more than at the queue
 constexpr int kLooksBeforeYield = 8;
@@ -362,6 +365,13 @@ bool Uring::account(const io_uring_cqe& cqe) {
   const auto generation = static_cast<uint32_t>(cqe.user_data >> 32);
   if (slot < kSlotLoop || slot == kSlotIgnored) {
     if ((generation & kClosesFd) != 0) --control_->closing;
+    if ((generation & kLendsMemory) != 0) {
+      if ((cqe.flags & IORING_CQE_F_MORE) != 0) {
+        ++lent_;
+      } else if ((cqe.flags & IORING_CQE_F_NOTIF) != 0) {
+        --lent_;
+      }
+    }
   }
   if (slot == kSlotLoop) {
     loop_poll_armed_ = false;
@@ -515,6 +525,12 @@ void Uring::shutdown() {
     // That was the answer to our own cancel only: wait for the others.
     drain(kTeardownPatienceNs);
     if (++fruitless == kSendPatience) close_owned(true);
+    // The kernel does nothing with what is left but read it, at the leisure of a peer. It has the pages; that nobody
+    // else writes to them is our part.
+    if (fruitless >= kLentPatience && in_flight_ == lent_) {
+      keep_memory();
+      break;
+    }
   }
   close_owned(false);
 
