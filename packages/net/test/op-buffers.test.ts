@@ -1,4 +1,4 @@
-import { ENOBUFS, MSG_WAITALL } from '@ouro/native/abi';
+import { ENOBUFS, IORING_CQE_F_BUF_MORE, IORING_CQE_F_BUFFER, MSG_WAITALL } from '@ouro/native/abi';
 import {
   BufferRing,
   recv,
@@ -304,6 +304,20 @@ describe('lent buffers', () => {
       await echoing;
       expect(ring.available).toBe(8);
     }));
+
+  it('of one buffer may be more than 65,536', () => {
+    const ring = new BufferRing({ entries: 2, size: 1 << 20 });
+    const flags = IORING_CQE_F_BUFFER | IORING_CQE_F_BUF_MORE;
+    const leases = Array.from({ length: 65_537 }, (_, i) =>
+      ring.lease(i < 65_536 ? flags : IORING_CQE_F_BUFFER, 1),
+    );
+    expect(ring.available).toBe(1);
+    leases.pop()?.[Symbol.dispose]();
+    expect(ring.available).toBe(1);
+    for (const lease of leases) lease[Symbol.dispose]();
+    expect(ring.available).toBe(2);
+    ring.close();
+  });
 
   it('outlive a worker that is terminated while it receives into them', async () => {
     const { stdout, stderr, code } = await runProgram(`

@@ -97,6 +97,16 @@ describe('send and recv', () => {
     });
   });
 
+  it('take buffers of 4 GiB, whose length the queue has no room for', async () => {
+    await using fds = new Fds();
+    const [client, server] = await fds.pair();
+    const huge = new Uint8Array(2 ** 32);
+    await submit(send(client, Buffer.from('data')));
+    expect(await submit(recv(server, huge))).toBe(4);
+    expect(await submit(send(client, huge))).toBeGreaterThan(0);
+    expect(sendZc(client, huge).len).toBe(0x7fff_f000);
+  });
+
   it('refuse what is no buffer', () => {
     expect(() => recv(0, 'x' as never)).toThrow(/"buffer" argument must be an instance of Buffer/);
     expect(() => send(0, 'x' as never)).toThrow(TypeError);
@@ -166,6 +176,18 @@ describe('sendmsg and recvmsg', () => {
       /"buffers" argument must be an instance of Array/,
     );
     expect(() => recvmsg(client, ['x' as never])).toThrow(/"buffers\[0\]"/);
+  });
+
+  it('do not believe what an array of a class of its own says', async () => {
+    await using fds = new Fds();
+    const [client, server] = await fds.pair();
+    class Liar extends Array<Buffer> {
+      override map(): never[] {
+        return [{ address: 4096, length: 8, hold: null }] as never[];
+      }
+    }
+    expect(await submit(sendmsg(client, Liar.of(Buffer.from('data'))))).toBe(4);
+    expect((await drain(server, 4)).toString()).toBe('data');
   });
 
   it('say that a datagram was cut', async () => {

@@ -144,11 +144,13 @@ export function batch<const O extends readonly Op<unknown>[]>(
 ): Future<Values<O>>;
 export function batch(ops: readonly Op<unknown>[], options?: BatchOptions): Future<unknown> {
   if (!Array.isArray(ops)) throw invalidType('ops', 'an instance of Array', ops);
-  ops.forEach((op: unknown, index) => {
+  // A copy: what has been checked is what is run, holes too.
+  const checked = [...(ops as readonly unknown[])].map((op, index) => {
     if (!(op instanceof Op)) throw invalidType(`ops[${index}]`, 'an instance of Op', op);
+    return op as Op<unknown>;
   });
   const refused = refusal(options);
   if (refused !== undefined) return rejected(refused);
-  if (ops.length === 0) return resolved([]);
-  return bound(new Batch(ops, options?.settle === true).start(), options);
+  if (checked.length === 0) return resolved([]);
+  return bound(new Batch(checked, options?.settle === true).start(), options);
 }

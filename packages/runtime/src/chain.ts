@@ -262,7 +262,7 @@ export function chain<const L extends readonly (Op<unknown> | Link<unknown>)[]>(
   options?: OpOptions,
 ): Future<Results<L>> {
   if (!Array.isArray(links)) throw invalidType('links', 'an instance of Array', links);
-  const checked = links.map((each: unknown, index) => {
+  const checked = [...(links as readonly unknown[])].map((each, index) => {
     if (each instanceof Link) return each as Link<unknown>;
     if (each instanceof Op) return new Link(each as Op<unknown>, false, NO_TIMEOUT);
     throw invalidType(`links[${index}]`, 'an instance of Op', each);

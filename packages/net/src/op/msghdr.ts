@@ -38,11 +38,15 @@ export interface Parts {
   readonly total: number;
 }
 
-/** Checks a list of buffers. */
-export function checkBuffers(buffers: unknown): asserts buffers is readonly Bytes[] {
+/** Checks a list of buffers, and copies it: an array may be of a class of its own, or a Proxy. */
+export function checkBuffers(buffers: unknown): Bytes[] {
   if (!Array.isArray(buffers)) throw invalidType('buffers', 'an instance of Array', buffers);
-  if (buffers.length > IOV_MAX) throw outOfRange('buffers.length', `<= ${IOV_MAX}`, buffers.length);
-  for (const [i, buffer] of buffers.entries()) checkBytes(`buffers[${i}]`, buffer);
+  const copy: unknown[] = [...buffers];
+  if (copy.length > IOV_MAX) throw outOfRange('buffers.length', `<= ${IOV_MAX}`, copy.length);
+  return copy.map((buffer, i) => {
+    checkBytes(`buffers[${i}]`, buffer);
+    return buffer;
+  });
 }
 
 /** Stretches for the kernel to read. */

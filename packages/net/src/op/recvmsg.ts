@@ -77,11 +77,11 @@ class Recvmsg extends Message<Received> {
  */
 export function recvmsg(fd: Target, buffers: readonly Bytes[], options: RecvmsgOptions = {}): Op<Received> {
   const { flags = 0, address = false, control = 0 } = options;
-  checkBuffers(buffers);
+  const parts = partsToFill(checkBuffers(buffers));
   checkFlags(flags);
   checkInteger('options.control', control, 0, 0x7fff_ffff);
   const room = control === 0 ? null : Buffer.allocUnsafeSlow(control);
-  const op = new Recvmsg(partsToFill(buffers), address ? SOCKADDR_BYTES : 0, room, flags).on(fd);
+  const op = new Recvmsg(parts, address ? SOCKADDR_BYTES : 0, room, flags).on(fd);
   op.ioprio = ioprioOf(options);
   return op;
 }

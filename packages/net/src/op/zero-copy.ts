@@ -18,7 +18,7 @@ import {
 } from '@ouro/runtime/driver';
 import { socketError } from '../errors.ts';
 import { checkBuffers, partsToSend } from './msghdr.ts';
-import { checkFlags, ioprioOf, type TransferOptions } from './recv.ts';
+import { asked, checkFlags, ioprioOf, type TransferOptions } from './recv.ts';
 import { Sendmsg, type SendmsgOptions, sendmsgError } from './sendmsg.ts';
 
 /** What became of a zero-copy send. */
@@ -97,10 +97,11 @@ export function sendZc(
   checkBytes('buffer', buffer);
   checkFlags(flags);
   const { address, length, hold, fixed } = pinned(buffer);
+  const most = asked(length);
   const all = flags | MSG_NOSIGNAL;
   const op = options.report
-    ? new SendZc(SEND_ZC_REPORT, IORING_OP_SEND_ZC, 0, address, length, all)
-    : new SendZc(SEND_ZC, IORING_OP_SEND_ZC, 0, address, length, all);
+    ? new SendZc(SEND_ZC_REPORT, IORING_OP_SEND_ZC, 0, address, most, all)
+    : new SendZc(SEND_ZC, IORING_OP_SEND_ZC, 0, address, most, all);
   op.ioprio = reporting(options);
   if (fixed !== NOT_FIXED) {
     op.ioprio |= IORING_RECVSEND_FIXED_BUF;
@@ -126,8 +127,7 @@ export function sendmsgZc(
   buffers: readonly Bytes[],
   options: SendmsgOptions & Reporting = {},
 ): Op<number> | Op<ZeroCopied> {
-  checkBuffers(buffers);
-  const parts = partsToSend(buffers);
+  const parts = partsToSend(checkBuffers(buffers));
   const op = options.report
     ? new SendmsgZc(SENDMSG_ZC_REPORT, IORING_OP_SENDMSG_ZC, parts, options)
     : new SendmsgZc(SENDMSG_ZC, IORING_OP_SENDMSG_ZC, parts, options);
