@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { File } from '@ouro/fs';
 import { openat, pipe, read, SPLICE_F_NONBLOCK, splice, tee, write } from '@ouro/fs/ops';
-import { batch, chain, files, submit } from '@ouro/runtime';
-import { close } from '@ouro/runtime/driver';
+import { batch, chain, files, stream, submit } from '@ouro/runtime';
+import { close, OrdinaryDescriptor } from '@ouro/runtime/driver';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
   descriptorInfo,
@@ -99,6 +99,33 @@ describe('pipe', () => {
     expect(openDescriptors()).toBe(before);
   });
 
+  it('of direct descriptors of a chain or batch that fails gives its places back', async () => {
+    const { adopted } = files();
+    await failure(chain([pipe(0, { into: 'any' }), openat(join(dir, 'none'))]));
+    await failure(batch([pipe(0, { into: 'any' }), openat(join(dir, 'none'))]));
+    await submitted();
+    expect(files().adopted).toBe(adopted);
+  });
+
+  it('is another one each time that its op is in flight', async () => {
+    const before = openDescriptors();
+    const op = pipe();
+    const made = [...(await Promise.all([submit(op), submit(op)])), ...(await batch([op, op]))];
+    made.push(...(await chain([op, op])));
+    expect(new Set(made.flat()).size).toBe(12);
+    await Promise.all(made.flat().map((fd) => close(fd)));
+    expect(openDescriptors()).toBe(before);
+    const running = [submit(op), submit(op), submit(op)];
+    running[0].cancel();
+    running[2].cancel();
+    const [, second] = await Promise.allSettled(running);
+    if (second.status === 'fulfilled') await Promise.all(second.value.map((fd) => close(fd)));
+    await failure(batch([op, op, openat(join(dir, 'none'))]));
+    await failure(chain([op, op, openat(join(dir, 'none'))]));
+    await submitted();
+    expect(openDescriptors()).toBe(before);
+  });
+
   it('of a worker that is terminated is closed, wherever it was on its way', async () => {
     const source = `
       const { workerData } = require('node:worker_threads');
@@ -174,6 +201,36 @@ describe('splice and tee', () => {
     expect((await failure(submit(splice(from, 0, fd, 0, 1)))).code).toBe('ESPIPE');
     expect((await failure(submit(splice(99_999, 0, to, null, 1)))).code).toBe('EBADF');
     expect((await failure(submit(splice(from, null, fd, 0, 1, SPLICE_F_NONBLOCK)))).code).toBe('EAGAIN');
+  });
+
+  it('a stream of splices ends with the handle that it takes from, and does not meet who has its number then', async () => {
+    const [from, to] = await submit(pipe());
+    const [out, into] = await submit(pipe());
+    const source = new OrdinaryDescriptor(from);
+    const moved = stream(splice(source, null, into, null, 10));
+    await submit(write(to, Buffer.from('abc')));
+    expect(await moved.next()).toEqual({ done: false, value: 3 });
+    const waiting = moved.next();
+    await submitted();
+    await source.close();
+    expect(await waiting).toEqual({ done: true, value: undefined });
+    const [again, other] = await submit(pipe());
+    expect(again).toBe(from);
+    await submit(write(other, Buffer.from('secret')));
+    expect(await moved.next()).toEqual({ done: true, value: undefined });
+    const op = splice(source, null, into, null, 10);
+    expect(await failure(stream(op).next())).toMatchObject({ code: 'EBADF' });
+    expect(await drained(again)).toBe('secret');
+    await Promise.all([to, out, into, again, other].map((fd) => close(fd)));
+  });
+
+  it('a stream of opens does not open into a place that is somebody else’s by now', async () => {
+    const place = files().allocate();
+    const opened = stream(openat(path, 'r', 0, { into: place }));
+    expect((await opened.next()).value).toBe(place);
+    await place.close();
+    expect(await opened.next()).toEqual({ done: true, value: undefined });
+    expect(files().used).toBe(0);
   });
 
   it('tee copies, and leaves the bytes where they are', async () => {

@@ -42,6 +42,8 @@ export const RESULT_IS_FD = 0x8000_0000;
 
 /** The bit below: the op closes a descriptor. */
 export const CLOSES_FD = 0x4000_0000;
+/** The bit below: a zero-copy send, whose memory stays lent to the network after its first completion. */
+export const LENDS_MEMORY = 0x2000_0000;
 
 /** The slot of requests whose completion nobody needs to see, such as cancellations. */
 export const SLOT_IGNORED = 0xffff_ffff;

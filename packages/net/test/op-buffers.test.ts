@@ -1,4 +1,4 @@
-import { ENOBUFS, MSG_WAITALL } from '@ouro/native/abi';
+import { ENOBUFS, IORING_CQE_F_BUF_MORE, IORING_CQE_F_BUFFER, MSG_WAITALL } from '@ouro/native/abi';
 import {
   BufferRing,
   recv,
@@ -33,10 +33,11 @@ describe('BufferRing', () => {
   it('several have groups of their own, which are used again after closing', () => {
     const first = new BufferRing({ entries: 2, size: 10 });
     using second = new BufferRing({ entries: 2, size: 10 });
-    expect(first.group).not.toBe(second.group);
+    const { group } = first;
+    expect(group).not.toBe(second.group);
     first.close();
     using third = new BufferRing({ entries: 2, size: 10 });
-    expect(third.group).toBe(first.group);
+    expect(third.group).toBe(group);
     expect(first.closed).toBe(true);
   });
 
@@ -65,6 +66,34 @@ describe('BufferRing', () => {
     using third = new BufferRing({ entries: 4, size: 200_000 });
     expect(third.bytes.buffer).toBe(buffer);
   });
+
+  it('is not the group of another ring as long as a receive may take buffers from it, nor for those begun later', () =>
+    leavesNothing(async () => {
+      await using fds = new Fds();
+      const [client, server] = await fds.pair();
+      const first = new BufferRing({ entries: 4, size: 64, incremental: false });
+      const { group } = first;
+      const waiting = failure(stream(recvMultishot(server, first)).next());
+      await nop();
+      first.close();
+      using second = new BufferRing({ entries: 4, size: 64, incremental: false });
+      expect(second.group).not.toBe(group);
+      await submit(send(client, Buffer.from('kept')));
+      expect(await waiting).toMatchObject({ code: 'ENOBUFS' });
+      expect(String((await stream(recvMultishot(server, second)).next()).value)).toBe('kept');
+      using third = new BufferRing({ entries: 4, size: 64, incremental: false });
+      expect(await failure(stream(recvMultishot(server, first)).next())).toMatchObject({ code: 'ENOBUFS' });
+      for (const ring of [second, third]) {
+        const others = stream(recvMultishot(server, ring));
+        for (let i = 0; i < 8; i++) {
+          const next = others.next();
+          await submit(send(client, Buffer.from(`more ${i}`)));
+          const { value } = await next;
+          expect(String(value)).toBe(`more ${i}`);
+        }
+        await others.return();
+      }
+    }));
 
   it('says what is missing where the limit of locked memory is too low', async () => {
     const { stdout, stderr } = await runProgram(
@@ -275,6 +304,20 @@ describe('lent buffers', () => {
       await echoing;
       expect(ring.available).toBe(8);
     }));
+
+  it('of one buffer may be more than 65,536', () => {
+    const ring = new BufferRing({ entries: 2, size: 1 << 20 });
+    const flags = IORING_CQE_F_BUFFER | IORING_CQE_F_BUF_MORE;
+    const leases = Array.from({ length: 65_537 }, (_, i) =>
+      ring.lease(i < 65_536 ? flags : IORING_CQE_F_BUFFER, 1),
+    );
+    expect(ring.available).toBe(1);
+    leases.pop()?.[Symbol.dispose]();
+    expect(ring.available).toBe(1);
+    for (const lease of leases) lease[Symbol.dispose]();
+    expect(ring.available).toBe(2);
+    ring.close();
+  });
 
   it('outlive a worker that is terminated while it receives into them', async () => {
     const { stdout, stderr, code } = await runProgram(`

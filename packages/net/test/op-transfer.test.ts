@@ -6,8 +6,8 @@ import {
   MSG_TRUNC,
   MSG_WAITALL,
 } from '@ouro/native/abi';
-import { recv, recvmsg, send, sendmsg, sendmsgZc, sendZc, setsockopt } from '@ouro/net/ops';
-import { BufferPool, batch, submit } from '@ouro/runtime';
+import { type InetAddress, recv, recvmsg, send, sendmsg, sendmsgZc, sendZc, setsockopt } from '@ouro/net/ops';
+import { BufferPool, batch, chain, type Op, submit } from '@ouro/runtime';
 import { describe, expect, it } from 'vitest';
 import { Fds } from './op-support.ts';
 import { bytes, failure, leavesNothing, pair } from './support.ts';
@@ -97,6 +97,16 @@ describe('send and recv', () => {
     });
   });
 
+  it('take buffers of 4 GiB, whose length the queue has no room for', async () => {
+    await using fds = new Fds();
+    const [client, server] = await fds.pair();
+    const huge = new Uint8Array(2 ** 32);
+    await submit(send(client, Buffer.from('data')));
+    expect(await submit(recv(server, huge))).toBe(4);
+    expect(await submit(send(client, huge))).toBeGreaterThan(0);
+    expect(sendZc(client, huge).len).toBe(0x7fff_f000);
+  });
+
   it('refuse what is no buffer', () => {
     expect(() => recv(0, 'x' as never)).toThrow(/"buffer" argument must be an instance of Buffer/);
     expect(() => send(0, 'x' as never)).toThrow(TypeError);
@@ -168,6 +178,18 @@ describe('sendmsg and recvmsg', () => {
     expect(() => recvmsg(client, ['x' as never])).toThrow(/"buffers\[0\]"/);
   });
 
+  it('do not believe what an array of a class of its own says', async () => {
+    await using fds = new Fds();
+    const [client, server] = await fds.pair();
+    class Liar extends Array<Buffer> {
+      override map(): never[] {
+        return [{ address: 4096, length: 8, hold: null }] as never[];
+      }
+    }
+    expect(await submit(sendmsg(client, Liar.of(Buffer.from('data'))))).toBe(4);
+    expect((await drain(server, 4)).toString()).toBe('data');
+  });
+
   it('say that a datagram was cut', async () => {
     await using fds = new Fds();
     const { fd, port } = await fds.udp();
@@ -198,6 +220,23 @@ describe('sendmsg and recvmsg', () => {
     expect(received?.readUInt32LE(16)).toBe(42);
     await submit(sendmsg(fd, [Buffer.from('x')], { to: { address: '127.0.0.1', port } }));
     expect(await submit(recvmsg(fd, [Buffer.alloc(1)], { control: 8 }))).toMatchObject({ flags: MSG_CTRUNC });
+  });
+
+  it('tell who sent what of an op that is in flight twice', async () => {
+    await using fds = new Fds();
+    const to = await fds.udp();
+    const senders = [await fds.udp(), await fds.udp()];
+    for (const count of [1, 100]) {
+      const buffers = Array.from({ length: count }, () => Buffer.alloc(1));
+      const op = recvmsg(to.fd, buffers, { address: true });
+      const received = Promise.all([submit(op), submit(op)]);
+      for (const { fd } of senders) {
+        await submit(sendmsg(fd, [Buffer.from('x')], { to: { address: '127.0.0.1', port: to.port } }));
+        await submit(sendmsg(fd, [], { to: { address: '127.0.0.1', port: senders[0].port } }));
+      }
+      const ports = (await received).map(({ address }) => (address as InetAddress).port);
+      expect(ports.sort()).toEqual(senders.map(({ port }) => port).sort());
+    }
   });
 
   it('fail with the address that they were for', async () => {
@@ -316,6 +355,18 @@ describe('sendZc and sendmsgZc', () => {
       await client.close();
       await server.close();
       expect(await sending).toBeGreaterThan(0);
+    }));
+
+  it('in a batch or a chain let a stream be closed as well', () =>
+    leavesNothing(async () => {
+      for (const together of [(op: Op<number>) => batch([op]), (op: Op<number>) => chain([op])]) {
+        const { client, server } = await pair();
+        const sending = together(sendZc(client, bytes(16 << 20, 1)));
+        await submit(recv(server, Buffer.alloc(1), MSG_PEEK)); // it has begun
+        await client.close();
+        await server.close();
+        await sending;
+      }
     }));
 
   it('send a copy of memory that can be taken away', async () => {

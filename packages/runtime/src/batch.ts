@@ -99,7 +99,9 @@ class Batch extends Group<unknown[]> {
     if (failed) {
       // What has moved is told, what has been opened is closed.
       const results = this.members.map((_member, index) => this.#settled(index, () => this.values[index]));
-      for (const { op, result } of this.members) if (result >= 0) discardResult(op, result);
+      this.members.forEach(({ op, result }, index) => {
+        if (result >= 0) discardResult(op, result, -1, this.values[index]);
+      });
       this.fail(Object.assign(this.#first ?? this.#cancellation(), { results }));
       return;
     }
@@ -142,11 +144,13 @@ export function batch<const O extends readonly Op<unknown>[]>(
 ): Future<Values<O>>;
 export function batch(ops: readonly Op<unknown>[], options?: BatchOptions): Future<unknown> {
   if (!Array.isArray(ops)) throw invalidType('ops', 'an instance of Array', ops);
-  ops.forEach((op: unknown, index) => {
+  // A copy: what has been checked is what is run, holes too.
+  const checked = [...(ops as readonly unknown[])].map((op, index) => {
     if (!(op instanceof Op)) throw invalidType(`ops[${index}]`, 'an instance of Op', op);
+    return op as Op<unknown>;
   });
   const refused = refusal(options);
   if (refused !== undefined) return rejected(refused);
-  if (ops.length === 0) return resolved([]);
-  return bound(new Batch(ops, options?.settle === true).start(), options);
+  if (checked.length === 0) return resolved([]);
+  return bound(new Batch(checked, options?.settle === true).start(), options);
 }

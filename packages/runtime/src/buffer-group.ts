@@ -15,7 +15,9 @@ const TWO_32 = 4_294_967_296;
 /** Bytes of `struct io_uring_buf`: addr, len, bid, and in the first one the ring's tail. */
 const ENTRY_BYTES = 16;
 const TAIL_AT = 14;
-const MOST_GROUP = 0xffff;
+/** The id of a ring that is closed: never one of a ring. */
+const NO_GROUP = 0xffff;
+const MOST_GROUP = NO_GROUP - 1;
 /** Bytes of `struct io_uring_buf_reg`. */
 const REQUEST_BYTES = 40;
 /** Bytes of `struct io_uring_buf_status`. */
@@ -26,11 +28,10 @@ const STATUS_BYTES = 40;
  * knows nothing of what the buffers are for: `BufferRing` receives into them, the net package's `SendRing` sends them.
  */
 export class BufferGroup {
-  /** `buf_group` of the ops that select from here. */
-  readonly id: number;
   readonly entries: number;
   /** Whether the kernel uses buffers up piece by piece (6.12, `IOU_PBUF_RING_INC`). */
   readonly incremental: boolean;
+  readonly #id: number;
   readonly #memory: ArrayBuffer;
   readonly #words: Uint32Array;
   readonly #halves: Uint16Array;
@@ -58,7 +59,15 @@ export class BufferGroup {
       giveBack(this.#memory);
       throw refused(id, entries);
     }
-    this.id = id;
+    this.#id = id;
+  }
+
+  /**
+   * `buf_group` of the ops that select from here. To be asked each time one is queued: of a closed ring it is one that has
+   * no buffers, because the id may be that of another ring by then.
+   */
+  get id(): number {
+    return this.#closed ? NO_GROUP : this.#id;
   }
 
   get closed(): boolean {
@@ -82,7 +91,7 @@ export class BufferGroup {
     const r = reactor();
     // struct io_uring_buf_status: buf_group, head, resv
     const request = new Uint32Array(STATUS_BYTES / 4);
-    request[0] = this.id;
+    request[0] = this.#id;
     const result = r.addon.register(IORING_REGISTER_PBUF_STATUS, addressOfOwn(r, request), 1);
     if (result < 0) throw systemError(result, 'io_uring_register');
     return request[1];
@@ -108,18 +117,17 @@ export class BufferGroup {
   }
 
   /**
-   * Takes the ring away from the kernel: ops that select from it find no buffer from here on. `memory` and the ring's
-   * own are used again only when none of those ops is in flight any more.
+   * Takes the ring away from the kernel: ops that select from it find no buffer from here on. `memory`, the ring's own
+   * and its id are used again only when none of those ops is in flight any more.
    */
   close(memory: readonly ArrayBuffer[]): void {
     if (this.#closed) return;
     this.#closed = true;
     const r = reactor();
     const request = new Uint32Array(REQUEST_BYTES / 4);
-    request[3] = this.id;
+    request[3] = this.#id;
     r.addon.register(IORING_UNREGISTER_PBUF_RING, addressOfOwn(r, request), 1);
-    freeGroups.push(this.id);
-    retired.push({ users: this.#users, memory: [this.#memory, ...memory] });
+    retired.push({ id: this.#id, users: this.#users, memory: [this.#memory, ...memory] });
     this.#users = [];
   }
 }
@@ -182,8 +190,9 @@ function lockLimit(): string {
   }
 }
 
-/** Memory of groups that have been closed, with the ops that may still use it. */
+/** Id and memory of a group that has been closed, with the ops that may still use them. */
 interface Retired {
+  readonly id: number;
   readonly users: readonly User[];
   readonly memory: readonly ArrayBuffer[];
 }
@@ -198,8 +207,10 @@ const MOST_WASTE = 2;
  * @throws `ENOMEM` with `syscall: 'mmap'`
  */
 export function borrow(bytes: number): ArrayBuffer {
-  retired = retired.filter(({ users, memory }) => {
+  retired = retired.filter(({ id, users, memory }) => {
     if (users.some(inFlight)) return true;
+    // (An op that looks for its buffers again, when data arrives, would find those of another ring.)
+    freeGroups.push(id);
     spare.push(...memory);
     return false;
   });

@@ -108,16 +108,13 @@ export function registeredBuffers(r: Reactor): number {
   return tables.get(r)?.used ?? 0;
 }
 
-/** A pool that nobody has any more gives its entry back. */
-const forgotten = new FinalizationRegistry<{
-  readonly table: BufferTable;
-  readonly index: number;
-  readonly memory: ArrayBuffer;
-}>(({ table, index, memory }) => {
-  // Somebody may still have a buffer of it: ops find the memory by its address from here on.
-  setFixed(memory, NOT_FIXED);
-  table.remove(index);
-});
+/**
+ * Memory of a pool that nobody has any more gives its entry back. Not before: ops that wait for their turn in a chain, or
+ * that have been made and not queued, look for it there.
+ */
+const forgotten = new FinalizationRegistry<{ readonly table: BufferTable; readonly index: number }>(
+  ({ table, index }) => table.remove(index),
+);
 
 /** Somebody who waits for a buffer. */
 class Waiter extends Deferred<Lease> {
@@ -242,7 +239,7 @@ export class BufferPool implements Disposable {
     this.#fixed = index;
     this.#table = table;
     setFixed(this.#memory, index);
-    forgotten.register(this, { table, index, memory: this.#memory }, this);
+    forgotten.register(this.#memory, { table, index }, this);
     return undefined;
   }
 

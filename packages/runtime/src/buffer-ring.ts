@@ -47,7 +47,7 @@ export class BufferRing implements Disposable {
   /** Which buffer was given after each: the order in which a bundle fills them. */
   readonly #following: Uint16Array;
   /** Leases of each buffer that have not been given back. */
-  readonly #leases: Uint16Array;
+  readonly #leases: Uint32Array;
   /** 1 where the kernel has done with a buffer that is still leased. */
   readonly #spent: Uint8Array;
   #last = 0;
@@ -75,7 +75,7 @@ export class BufferRing implements Disposable {
     this.size = size;
     this.#filled = new Uint32Array(entries);
     this.#following = new Uint16Array(entries);
-    this.#leases = new Uint16Array(entries);
+    this.#leases = new Uint32Array(entries);
     this.#spent = new Uint8Array(entries);
     this.#memory = borrow(entries * this.#stride);
     this.bytes = new Uint8Array(this.#memory);

@@ -228,13 +228,13 @@ class Chain extends Group<unknown[]> {
 
   /** Nobody gets what a failed chain has opened. */
   #closeOpened(): void {
-    const { members } = this;
+    const { members, values } = this;
     members.forEach(({ op, result }, index) => {
       const place = op.opens;
       const closed = members.some(
         (later, at) => at > index && later.op.closes === place && later.result >= 0,
       );
-      if (result >= 0 && (place === null || !closed)) discardResult(op, result);
+      if (result >= 0 && (place === null || !closed)) discardResult(op, result, -1, values[index]);
     });
   }
 }
@@ -262,7 +262,7 @@ export function chain<const L extends readonly (Op<unknown> | Link<unknown>)[]>(
   options?: OpOptions,
 ): Future<Results<L>> {
   if (!Array.isArray(links)) throw invalidType('links', 'an instance of Array', links);
-  const checked = links.map((each: unknown, index) => {
+  const checked = [...(links as readonly unknown[])].map((each, index) => {
     if (each instanceof Link) return each as Link<unknown>;
     if (each instanceof Op) return new Link(each as Op<unknown>, false, NO_TIMEOUT);
     throw invalidType(`links[${index}]`, 'an instance of Op', each);

@@ -76,7 +76,7 @@ export class Member implements Completion, Attached {
   complete(result: number, cqeFlags: number): void {
     if ((cqeFlags & IORING_CQE_F_MORE) !== 0) {
       // (Of a multishot op, which is for `stream`, what has been opened is nobody's.)
-      if (result < 0 || !discardResult(this.op, result)) this.#early = result;
+      if (result < 0 || !discardResult(this.op, result, this.slot)) this.#early = result;
       // What is awaited now is the peer or the network. The descriptor can be closed meanwhile.
       this.op.descriptor?.detach(this);
       return;

@@ -24,8 +24,11 @@ export interface OpKind<T> {
   readonly decode: ((result: number, op: Op<unknown>, slot: number, cqeFlags: number) => T) | null;
   /** Makes the error for a result below zero; null for `systemError`. */
   readonly error: ((errno: number, op: Op<unknown>) => Error) | null;
-  /** Undoes a success that nobody takes, where that is more than closing one descriptor; null where nothing is to be undone. */
-  readonly discard: ((op: Op<unknown>) => void) | null;
+  /**
+   * Undoes a success that nobody takes, where that is more than closing one descriptor; null where nothing is to be undone.
+   * Gets what `decode` made of it, undefined where that has not been asked.
+   */
+  readonly discard: ((op: Op<unknown>, slot: number, value: unknown) => void) | null;
   /** Given up when the handle is closed: what only brings data. What was to be written is finished first. */
   readonly endsWithHandle: boolean;
   /** Lets go of a value of a stream that nobody takes; null where there is nothing to let go of. */

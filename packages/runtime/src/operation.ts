@@ -28,14 +28,14 @@ export function gaveUp(errno: number): boolean {
  * Closes what an op has opened, if it is of those that open something: the kernel was quicker than a cancellation, and
  * nobody waits for this descriptor any more.
  */
-export function discardResult(op: Op<unknown>, result: number): boolean {
+export function discardResult(op: Op<unknown>, result: number, slot: number, value?: unknown): boolean {
   const { kind } = op;
   if (kind.resultIsFd) reactor().discard(result);
   else if (kind.resultIsDirect) {
     const index = op.opens === null ? result : op.opens.fd;
     // A place that has been closed is emptied by that, and may be somebody else's by now.
     if (index >= 0) reactor().discardDirect(index);
-  } else if (kind.discard !== null) kind.discard(op);
+  } else if (kind.discard !== null) kind.discard(op, slot, value);
   else return false;
   return true;
 }
@@ -183,7 +183,7 @@ export class Operation<T> extends Future<T> implements Completion, Listed {
       // A zero-copy send: the first completion says what was sent, the second that the buffer is free again.
       if ((cqeFlags & IORING_CQE_F_MORE) !== 0) {
         // (Of a multishot op, which is for `stream`, what has been opened is nobody's.)
-        if (result < 0 || !discardResult(this.op, result)) this.#own().early = result;
+        if (result < 0 || !discardResult(this.op, result, this.slot)) this.#own().early = result;
         // What is awaited now is the peer or the network. The descriptor can be closed meanwhile.
         this.#descriptor?.delete(this);
         this.#descriptor = null;
@@ -198,7 +198,7 @@ export class Operation<T> extends Future<T> implements Completion, Listed {
   protected finish(result: number, cqeFlags: number): void {
     const { kind } = this.op;
     if (result >= 0) {
-      if (this.cancelled && discardResult(this.op, result)) this.settleFailure(ECANCELED, 0);
+      if (this.cancelled && discardResult(this.op, result, this.slot)) this.settleFailure(ECANCELED, 0);
       else this.settle(result, cqeFlags);
     } else if (result === kind.passes) this.settle(kind.decode === null ? 0 : result, cqeFlags);
     else this.settleFailure(result, 0);
@@ -211,7 +211,7 @@ export class Operation<T> extends Future<T> implements Completion, Listed {
       this.fulfil(decode === null ? (result as T) : decode(result, op, this.slot, cqeFlags));
     } catch (error) {
       // The caller's memory has gone meanwhile (a resizable buffer that was transferred): the bytes have nowhere to be.
-      discardResult(op, result);
+      discardResult(op, result, this.slot);
       this.fail(error);
     }
     this.#leave();

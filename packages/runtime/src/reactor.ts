@@ -17,6 +17,7 @@ import {
   CLOSING,
   COMPLETION_WORDS,
   FD_HIGH,
+  LENDS_MEMORY,
   REFS,
   SLOT_IGNORED,
   SQ_HEAD,
@@ -338,6 +339,11 @@ export class Reactor {
   /** Notes that the op in `slot`, which has been taken and not pushed, closes a descriptor. */
   closes(slot: number): void {
     this.slots.generations[slot] |= CLOSES_FD;
+  }
+
+  /** Notes that the op in `slot`, which has been taken and not pushed, is a zero-copy send. */
+  lends(slot: number): void {
+    this.slots.generations[slot] |= LENDS_MEMORY;
   }
 
   /** Asks for `batchEnded` after the batch that is being handed out. To be called from `complete` only. */

@@ -49,7 +49,7 @@ export interface Scratch {
 export class Slots {
   readonly #addon: Addon;
   readonly completions: (Completion | null)[] = [];
-  /** The high word of user_data of each slot's op, the two bits that say what it does with descriptors included. */
+  /** The high word of user_data of each slot's op, the three bits that say what it does with descriptors and memory included. */
   generations: Int32Array = new Int32Array(0);
   /** 1 where the slot's op is counted among those that keep the process alive. */
   refed: Uint8Array = new Uint8Array(0);
@@ -61,7 +61,7 @@ export class Slots {
   #freeCount = 0;
   // Not the same in all threads: a message to the ring of a thread that has ended, whose descriptor number is another
   // ring's by now, must not name an op of that one.
-  readonly #firstGeneration: number = Math.floor(Math.random() * 0x4000_0000);
+  readonly #firstGeneration: number = Math.floor(Math.random() * 0x2000_0000);
 
   constructor(addon: Addon) {
     this.#addon = addon;
@@ -81,7 +81,7 @@ export class Slots {
     if (this.#freeCount === 0) this.#grow();
     const slot = this.#free[--this.#freeCount];
     this.completions[slot] = completion;
-    const next = (this.generations[slot] + 1) & 0x3fff_ffff;
+    const next = (this.generations[slot] + 1) & 0x1fff_ffff;
     this.generations[slot] = completion.resultIsFd ? next | 0x8000_0000 : next;
     return slot;
   }

@@ -2,6 +2,7 @@ import {
   ECANCELED,
   EINTR,
   IORING_CQE_F_MORE,
+  IORING_OP_CLOSE,
   IORING_OP_TIMEOUT,
   IOSQE_BUFFER_SELECT,
 } from '@ouro/native/abi';
@@ -59,6 +60,8 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
   readonly #results: T[] = [];
   readonly #waiters: Waiter<T>[] = [];
   #slot = -1;
+  /** Memory that the kernel uses in this flight: what the op's `place` has made. */
+  hold: unknown = null;
   #begun = false;
   #stopping = false;
   #over = false;
@@ -126,9 +129,8 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
   #arm(): void {
     if (this.#slot >= 0 || this.#over) return;
     const { op } = this;
-    const { descriptor } = op;
     const r = reactor();
-    if (descriptor?.closed) {
+    if (op.refersToClosed) {
       // Closing the handle ends a loop that had begun.
       this.#end(this.#begun ? null : closedError(op.kind.syscall));
       return;
@@ -137,6 +139,9 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
     this.#begun = true;
     const slot = r.take(this);
     op.place(slot);
+    // Another flight of the same op may give it other memory.
+    this.hold = op.hold;
+    if (op.opcode === IORING_OP_CLOSE && op.file === 0) r.closes(slot);
     try {
       r.push(slot, op.head, op.fd, op.off, op.addr, op.len, op.opFlags, op.buf, op.file, op.addr3);
     } catch (error) {
@@ -145,7 +150,19 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
     }
     this.#slot = slot;
     this.#stopping = false;
+    const { opens, closes, descriptor, also } = op;
+    opens?.beginOpening(this);
+    closes?.beginEmptying();
     descriptor?.attach(this);
+    also?.attach(this);
+  }
+
+  #detach(): void {
+    const { opens, closes, descriptor, also } = this.op;
+    opens?.endOpening(this);
+    closes?.endEmptying();
+    descriptor?.detach(this);
+    also?.detach(this);
   }
 
   complete(result: number, cqeFlags: number): void {
@@ -154,7 +171,8 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
     const more = (cqeFlags & IORING_CQE_F_MORE) !== 0;
     if (!more) {
       this.#slot = -1;
-      this.op.descriptor?.detach(this);
+      this.hold = null;
+      this.#detach();
     }
     if (result >= 0 || result === kind.passes) this.#deliver(result, slot, cqeFlags);
     else if (!(this.#stopping && (result === ECANCELED || result === EINTR))) {
@@ -176,14 +194,14 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
     if (this.#over && drop === null) {
       // Decoding gives the buffer back, which nobody will read.
       if ((op.flags & IOSQE_BUFFER_SELECT) !== 0) decode?.(result, op, slot, cqeFlags);
-      else if (result >= 0) discardResult(op, result);
+      else if (result >= 0) discardResult(op, result, slot);
       return;
     }
     let value: T;
     try {
       value = decode === null ? (Math.max(result, 0) as T) : decode(result, op, slot, cqeFlags);
     } catch (error) {
-      discardResult(op, result);
+      discardResult(op, result, slot);
       this.#end(error as Error);
       return;
     }

@@ -1,6 +1,6 @@
 import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { batch, metrics, Op, opKind, Scope, submit } from '@ouro/runtime';
+import { batch, chain, metrics, Op, opKind, Scope, submit } from '@ouro/runtime';
 import { type Descriptor, OrdinaryDescriptor } from '@ouro/runtime/driver';
 import { nop } from '@ouro/runtime/ops';
 import { describe, expect, it } from 'vitest';
@@ -122,6 +122,17 @@ describe('a batch', () => {
       await expect(batch([nop(), bad()])).rejects.toMatchObject({ message: 'cannot decode', index: 1 });
       const settled = await batch([nop(4), bad()], { settle: true });
       expect(settled).toMatchObject([{ value: 4 }, { reason: { message: 'cannot decode' } }]);
+    });
+  });
+
+  it('with a hole is refused, and nothing of it begins', async () => {
+    await leavesNothing(async () => {
+      await using pipe = silent();
+      const ops = [read(pipe, Buffer.alloc(1)), read(pipe, Buffer.alloc(1))];
+      delete ops[1];
+      expect(() => batch(ops)).toThrow(TypeError);
+      expect(() => chain(ops)).toThrow(TypeError);
+      expect(pipe.idle).toBe(true);
     });
   });
 

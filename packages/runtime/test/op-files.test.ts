@@ -50,9 +50,12 @@ describe('filesUpdate and fixedFdInstall', () => {
     const place = files().allocate();
     expect(() => filesUpdate(place, [])).toThrow(/fds.length/);
     expect(() => filesUpdate(place, [-3])).toThrow(/fds\[0\]/);
+    expect(() => filesUpdate(place, new Array(2))).toThrow(/fds\[0\]/);
+    const update = filesUpdate(place, [-1]);
     expect(() => filesUpdate(files().capacity, [1])).toThrow(/first/);
     expect(() => fixedFdInstall(7 as never)).toThrow(TypeError);
     await place.close();
+    await expect(submit(update)).rejects.toMatchObject({ code: 'EBADF' });
     expect(() => filesUpdate(place, [1])).toThrow(RangeError);
     await expect(submit(fixedFdInstall(place))).rejects.toMatchObject({ code: 'EBADF' });
   });

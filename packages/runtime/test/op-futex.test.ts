@@ -102,6 +102,12 @@ describe('futexWait and futexWake', () => {
       expect.objectContaining({ code: 'ERR_INVALID_ARG_TYPE' }),
     );
     expect(() => futexWake(new Uint8Array(words.buffer) as never, 0)).toThrow(TypeError);
+    const liar = new Int32Array(4);
+    Object.defineProperty(liar, 'buffer', { value: words.buffer });
+    expect(() => futexWait(liar, 0, 0)).toThrow(TypeError);
+    const long = shared();
+    Object.defineProperty(long, 'length', { value: 1e9 });
+    expect(() => futexWait(long, 4, 0)).toThrow(/index/);
     expect(() => futexWait(words, 4, 0)).toThrow(/index/);
     expect(() => futexWait(words, 0, 2 ** 33)).toThrow(/value/);
     expect(() => futexWake(words, 0, 0)).toThrow(/count/);

@@ -102,6 +102,21 @@ describe('an inbox', () => {
     expect(() => post(null as never, 1)).toThrow(TypeError);
   });
 
+  it('has an address that is read once', async () => {
+    await using inbox = new Inbox();
+    const { address } = inbox;
+    const asked: string[] = [];
+    const noting = new Proxy(address, {
+      get: (target, name) => {
+        asked.push(String(name));
+        return Reflect.get(target, name);
+      },
+    });
+    await submit(post(noting, 3));
+    expect((await inbox.next()).value).toBe(3);
+    expect(asked.sort()).toEqual(['generation', 'ring', 'slot']);
+  });
+
   it('that is closed ends its loop, when what has come is taken', async () => {
     const inbox = new Inbox();
     await submit(post(inbox.address, 1));

@@ -16,19 +16,22 @@ import {
 export type Ends<T> = readonly [readEnd: T, writeEnd: T];
 
 const PIPE = opKind<Ends<number>>('pipe2', {
-  decode: (_result, op) => (op as Pipe<unknown>).take(),
-  discard: (op) => {
-    for (const fd of (op as Pipe<unknown>).take()) reactor().discard(fd);
+  decode: (_result, op, slot) => (op as Pipe<unknown>).take(slot),
+  discard: (op, slot, value) => {
+    const ends = (value as Ends<number> | undefined) ?? (op as Pipe<unknown>).take(slot);
+    for (const fd of ends) reactor().discard(fd);
   },
 });
 
 const PIPE_DIRECT = opKind<Ends<DirectDescriptor>>('pipe2', {
-  decode: (_result, op) => {
-    const [readEnd, writeEnd] = (op as Pipe<unknown>).take();
+  decode: (_result, op, slot) => {
+    const [readEnd, writeEnd] = (op as Pipe<unknown>).take(slot);
     return [files().adopt(readEnd), files().adopt(writeEnd)];
   },
-  discard: (op) => {
-    for (const place of (op as Pipe<unknown>).take()) reactor().discardDirect(place);
+  discard: (op, slot, value) => {
+    if (value === undefined)
+      for (const place of (op as Pipe<unknown>).take(slot)) reactor().discardDirect(place);
+    else for (const end of value as Ends<DirectDescriptor>) end.close().catch(() => {}); // it is empty in any case
   },
 });
 
@@ -70,29 +73,38 @@ function ownCell(): Cell {
 
 /** The kernel writes both ends to memory; the result is 0. */
 class Pipe<T> extends Op<T> {
-  readonly #cell: Cell;
-  #ends: Ends<number> | null = null;
+  /** The cells of the slots that the op has been in: it may be in flight more than once. */
+  readonly #cells: Map<number, Cell> = new Map();
+  /** For the first slot. */
+  #spare: Cell | null;
 
   constructor(kind: OpKind<T>, flags: number, direct: boolean) {
     super(kind, IORING_OP_PIPE, 0, 0, 0, flags);
     this.fd = 0; // the kernel wants it so
-    this.#cell = direct ? ownCell() : cellFor(this);
-    this.addr = this.#cell.address;
-    this.hold = this.#cell.words;
     if (direct) this.file = IORING_FILE_INDEX_ALLOC;
+    this.#spare = this.#cell();
   }
 
-  override place(): void {
-    this.#ends = null;
+  #cell(): Cell {
+    return this.file === 0 ? cellFor(this) : ownCell();
   }
 
-  /** What the kernel has written, once, or again. A chain may find out late that nobody takes it. */
-  take(): Ends<number> {
-    if (this.#ends !== null) return this.#ends;
-    const { words, at } = this.#cell;
-    this.#ends = [words[at], words[at + 1]];
+  override place(slot: number): void {
+    let cell = this.#cells.get(slot);
+    if (cell === undefined) {
+      cell = this.#spare ?? this.#cell();
+      this.#spare = null;
+      this.#cells.set(slot, cell);
+    }
+    this.addr = cell.address;
+  }
+
+  /** What the kernel has written for the op in `slot`. To be asked once. */
+  take(slot: number): Ends<number> {
+    const { words, at } = this.#cells.get(slot) as Cell;
+    const ends = [words[at], words[at + 1]] as const;
     if (this.file === 0) reactor().adoptPair(words, at);
-    return this.#ends;
+    return ends;
   }
 }
 

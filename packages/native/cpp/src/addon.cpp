@@ -190,6 +190,7 @@ Napi::Object Layout(Napi::Env env) {
   layout.Set("SQE_WORDS", sizeof(io_uring_sqe) / sizeof(uint32_t));
   layout.Set("RESULT_IS_FD", kResultIsFd);
   layout.Set("CLOSES_FD", kClosesFd);
+  layout.Set("LENDS_MEMORY", kLendsMemory);
   layout.Set("SLOT_IGNORED", kSlotIgnored);
   return layout;
 }

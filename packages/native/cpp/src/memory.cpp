@@ -14,6 +14,9 @@ class BackingStore;
 namespace ouro {
 namespace {
 
+// Of one thread, as an environment and its finalizers are.
+thread_local bool kept = false;
+
 using BackingStore = std::shared_ptr<v8::BackingStore>;
 using GetBackingStore = BackingStore (*)(v8::ArrayBuffer*);
 
@@ -46,7 +49,7 @@ Napi::Value Hold(const Napi::CallbackInfo& info) {
   if (*store == nullptr) return env.Undefined();
   napi_value holder;
   const auto release = [](napi_env, void* data, void*) {
-    std::unique_ptr<BackingStore> released(static_cast<BackingStore*>(data));
+    if (!kept) std::unique_ptr<BackingStore> released(static_cast<BackingStore*>(data));
   };
   if (napi_create_external(env, store.get(), release, nullptr, &holder) != napi_ok) return env.Undefined();
   store.release();
@@ -67,6 +70,8 @@ Napi::Value AddressOf(const Napi::CallbackInfo& info) {
 }
 
 }  // namespace
+
+void keep_memory() { kept = true; }
 
 void export_memory_calls(Napi::Env env, Napi::Object exports) {
   exports.Set("addressOf", Napi::Function::New<AddressOf>(env, "addressOf"));

@@ -55,6 +55,10 @@ inline constexpr uint32_t kResultIsFd = 1U << 31;
 // cancels the rest: one that a kernel thread has not begun (on overlayfs, NFS, FUSE) would leave its file open.
 inline constexpr uint32_t kClosesFd = 1U << 30;
 
+// And below: a zero-copy send, whose first completion leaves the memory lent to the network until the second. Teardown
+// does not wait for that for ever: whether it comes is up to the peer.
+inline constexpr uint32_t kLendsMemory = 1U << 29;
+
 // Slots that belong to no op. Their completions never reach a slot table.
 inline constexpr uint32_t kSlotIgnored = 0xFFFFFFFF;  // JS: cancel requests and the like
 inline constexpr uint32_t kSlotLoop = 0xFFFFFFFE;     // the poll on libuv's backend descriptor

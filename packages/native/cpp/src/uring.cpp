@@ -218,6 +218,13 @@ bool Uring::account(const io_uring_cqe& cqe) {
   const auto generation = static_cast<uint32_t>(cqe.user_data >> 32);
   if (slot < kSlotLoop || slot == kSlotIgnored) {
     if ((generation & kClosesFd) != 0) --control_->closing;
+    if ((generation & kLendsMemory) != 0) {
+      if ((cqe.flags & IORING_CQE_F_MORE) != 0) {
+        ++lent_;
+      } else if ((cqe.flags & IORING_CQE_F_NOTIF) != 0) {
+        --lent_;
+      }
+    }
   }
   if (slot == kSlotLoop) {
     loop_poll_armed_ = false;

@@ -108,6 +108,7 @@ class Uring final : public Engine {
   // is publishing, the tail.
   uint32_t sq_submitted_ = 0;
   uint32_t in_flight_ = 0;
+  uint32_t lent_ = 0;             // zero-copy sends among them that only wait for the network to let go of their memory
   uint32_t loop_poll_index_ = 0;  // its place in the SQ
   bool loop_poll_armed_ = false;
   bool loop_poll_fired_ = false;

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "memory.hpp"
+
 namespace ouro {
 namespace {
 
@@ -18,6 +20,7 @@ void discard(const Completion& completion) {
 constexpr int64_t kTeardownPatienceNs = 100'000'000;
 constexpr int kClosePatience = 50;  // times that without one close: a hung server is not waited for for ever
 constexpr int kSendPatience = 10;   // times that nothing ended before sends are taken for stuck
+constexpr int kLentPatience = 20;   // and until they are left alone, where there was no connection of ours to reset
 constexpr int kMostFailures = 500;
 
 }  // namespace
@@ -96,6 +99,12 @@ void Uring::shutdown() {
     // That was the answer to our own cancel only: wait for the others.
     drain(kTeardownPatienceNs);
     if (++fruitless == kSendPatience) close_owned(true);
+    // The kernel does nothing with what is left but read it, at the leisure of a peer. It has the pages; that nobody
+    // else writes to them is our part.
+    if (fruitless >= kLentPatience && in_flight_ == lent_) {
+      keep_memory();
+      break;
+    }
   }
   close_owned(false);
 

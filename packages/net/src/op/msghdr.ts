@@ -38,11 +38,15 @@ export interface Parts {
   readonly total: number;
 }
 
-/** Checks a list of buffers. */
-export function checkBuffers(buffers: unknown): asserts buffers is readonly Bytes[] {
+/** Checks a list of buffers, and copies it: an array may be of a class of its own, or a Proxy. */
+export function checkBuffers(buffers: unknown): Bytes[] {
   if (!Array.isArray(buffers)) throw invalidType('buffers', 'an instance of Array', buffers);
-  if (buffers.length > IOV_MAX) throw outOfRange('buffers.length', `<= ${IOV_MAX}`, buffers.length);
-  for (const [i, buffer] of buffers.entries()) checkBytes(`buffers[${i}]`, buffer);
+  const copy: unknown[] = [...buffers];
+  if (copy.length > IOV_MAX) throw outOfRange('buffers.length', `<= ${IOV_MAX}`, copy.length);
+  return copy.map((buffer, i) => {
+    checkBytes(`buffers[${i}]`, buffer);
+    return buffer;
+  });
 }
 
 /** Stretches for the kernel to read. */
@@ -80,10 +84,12 @@ export abstract class Message<T> extends Op<T> {
   /** For the kernel to read or to fill. */
   protected readonly control: Buffer | null;
   readonly #nameLength: number;
-  #own: Buffer | null;
-  /** Where the header is, after `place`. */
-  #at: Buffer | null = null;
-  #offset = 0;
+  /** Bytes of a header that does not fit a slot's scratch; 0 for one that does. */
+  #size: number;
+  /** The memory for such headers, of each slot that the op has been in: it may be in flight more than once. */
+  readonly #headers: Map<number, Buffer> = new Map();
+  /** What is to be held beside that. */
+  #held: unknown = null;
 
   /** @param name the address to send to, or the number of bytes that an address may have that is wanted */
   constructor(
@@ -96,7 +102,7 @@ export abstract class Message<T> extends Op<T> {
   ) {
     super(kind, opcode, 0, 0, 1, flags);
     this.#parts = parts;
-    this.#own = room(parts);
+    this.#size = sizeApart(parts);
     this.#name = typeof name === 'number' ? null : name;
     this.#nameLength = typeof name === 'number' ? name : name.length;
     this.control = control;
@@ -106,19 +112,28 @@ export abstract class Message<T> extends Op<T> {
   /** Makes it a message of other bytes. What holds them is not its business. */
   protected use(parts: Parts): void {
     this.#parts = parts;
-    this.#own = room(parts);
+    this.#size = sizeApart(parts);
   }
 
   override place(slot: number): void {
     const r = reactor();
-    const memory = this.#own;
-    if (memory === null) this.#fill(r.scratch(slot).bytes, scratchOffset(slot), r.scratchAddress(slot));
-    else this.#fill(memory, 0, r.addon.addressOf(memory));
+    const size = this.#size;
+    if (size === 0) {
+      this.#headers.delete(slot);
+      this.#fill(r.scratch(slot).bytes, scratchOffset(slot), r.scratchAddress(slot));
+      return;
+    }
+    let memory = this.#headers.get(slot);
+    if (memory === undefined || memory.length < size) {
+      memory = Buffer.allocUnsafeSlow(size);
+      this.#headers.set(slot, memory);
+    }
+    this.#held ??= this.hold;
+    this.hold = [this.#held, memory];
+    this.#fill(memory, 0, r.addon.addressOf(memory));
   }
 
   #fill(memory: Buffer, at: number, address: number): void {
-    this.#at = memory;
-    this.#offset = at;
     this.addr = address;
     memory.fill(0, at, at + IOV_AT);
     if (this.#name !== null) memory.set(this.#name, at + NAME_AT);
@@ -137,25 +152,25 @@ export abstract class Message<T> extends Op<T> {
     }
   }
 
-  /** What the kernel has put into the header. To be asked while the slot is still the op's. */
-  protected get answer(): Answer {
-    const at = this.#at;
-    if (at === null) throw new TypeError('The op has not been queued');
-    const offset = this.#offset;
+  /** What the kernel has put into the header of the op in `slot`, while that is still the op's. */
+  protected answer(slot: number): Answer {
+    const apart = this.#headers.get(slot);
+    const memory = apart ?? reactor().scratch(slot).bytes;
+    const at = apart === undefined ? scratchOffset(slot) : 0;
     return {
-      memory: at,
-      nameAt: offset + NAME_AT,
-      nameLength: Math.min(at.readUInt32LE(offset + NAME_LENGTH), SOCKADDR_BYTES),
-      controlLength: at.readUInt32LE(offset + CONTROL_LENGTH),
-      flags: at.readUInt32LE(offset + FLAGS),
+      memory,
+      nameAt: at + NAME_AT,
+      nameLength: Math.min(memory.readUInt32LE(at + NAME_LENGTH), SOCKADDR_BYTES),
+      controlLength: memory.readUInt32LE(at + CONTROL_LENGTH),
+      flags: memory.readUInt32LE(at + FLAGS),
     };
   }
 }
 
-/** Memory for a header that does not fit a slot's scratch. */
-function room({ iovecs }: Parts): Buffer | null {
+/** Bytes of a header that does not fit a slot's scratch; 0 for one that does. */
+function sizeApart({ iovecs }: Parts): number {
   const size = IOV_AT + (iovecs.length / 2) * IOVEC_BYTES;
-  return size > TIMEOUT_AT ? Buffer.allocUnsafeSlow(size) : null;
+  return size > TIMEOUT_AT ? size : 0;
 }
 
 interface Answer {

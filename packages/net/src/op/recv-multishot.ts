@@ -76,11 +76,11 @@ class RecvMultishot<T> extends Op<T> {
     this.ring = ring;
     this.flags = IOSQE_BUFFER_SELECT;
     this.ioprio = IORING_RECV_MULTISHOT | ioprio;
-    this.buf = ring.group;
     this.hold = ring;
   }
 
   override place(slot: number): void {
+    this.buf = this.ring.group;
     this.ring.usedBy(slot);
   }
 

@@ -1,4 +1,4 @@
-import { IORING_OP_RECV, IORING_RECVSEND_POLL_FIRST } from '@ouro/native/abi';
+import { IORING_OP_RECV, IORING_RECVSEND_POLL_FIRST, MAX_RW_COUNT } from '@ouro/native/abi';
 import {
   addressOf,
   Bounce,
@@ -45,6 +45,11 @@ export function ioprioOf({ pollFirst = false }: TransferOptions): number {
   return pollFirst ? IORING_RECVSEND_POLL_FIRST : 0;
 }
 
+/** What is asked of the kernel for `length` bytes: it moves no more at once, and the queue has 32 bits for it. */
+export function asked(length: number): number {
+  return Math.min(length, MAX_RW_COUNT);
+}
+
 /** Checks `MSG_*` bits. */
 export function checkFlags(flags: unknown): asserts flags is number {
   checkInteger('flags', flags, 0, 0x7fff_ffff);
@@ -67,7 +72,7 @@ export function recv(fd: Target, buffer: Bytes, flags = 0, options: TransferOpti
     IORING_OP_RECV,
     0,
     bounce?.address ?? address,
-    lengthOf(buffer),
+    asked(lengthOf(buffer)),
     flags,
   ).on(fd);
   op.ioprio = ioprioOf(options);

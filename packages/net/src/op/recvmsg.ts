@@ -38,7 +38,7 @@ export interface Received {
 const RECVMSG = opKind<Received>('recvmsg', {
   error: (errno) => socketError(errno, 'recvmsg'),
   endsWithHandle: true,
-  decode: (count, op) => (op as Recvmsg).received(count),
+  decode: (count, op, slot) => (op as Recvmsg).received(count, slot),
 });
 
 class Recvmsg extends Message<Received> {
@@ -51,14 +51,14 @@ class Recvmsg extends Message<Received> {
     this.#total = parts.total;
   }
 
-  received(count: number): Received {
+  received(count: number, slot: number): Received {
     let left = Math.min(count, this.#total); // with MSG_TRUNC it may be more
     for (const held of this.#held) {
       if (left === 0) break;
       if (held instanceof Bounce) held.copyBack(Math.min(left, held.bytes.length));
       left -= Math.min(left, held instanceof Bounce ? held.bytes.length : lengthOf(held as Bytes));
     }
-    const { memory, nameAt, nameLength, controlLength, flags } = this.answer;
+    const { memory, nameAt, nameLength, controlLength, flags } = this.answer(slot);
     const address = readSockaddr(memory, nameAt, nameLength);
     return {
       bytes: count,
@@ -77,11 +77,11 @@ class Recvmsg extends Message<Received> {
  */
 export function recvmsg(fd: Target, buffers: readonly Bytes[], options: RecvmsgOptions = {}): Op<Received> {
   const { flags = 0, address = false, control = 0 } = options;
-  checkBuffers(buffers);
+  const parts = partsToFill(checkBuffers(buffers));
   checkFlags(flags);
   checkInteger('options.control', control, 0, 0x7fff_ffff);
   const room = control === 0 ? null : Buffer.allocUnsafeSlow(control);
-  const op = new Recvmsg(partsToFill(buffers), address ? SOCKADDR_BYTES : 0, room, flags).on(fd);
+  const op = new Recvmsg(parts, address ? SOCKADDR_BYTES : 0, room, flags).on(fd);
   op.ioprio = ioprioOf(options);
   return op;
 }

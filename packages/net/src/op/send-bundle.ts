@@ -35,10 +35,10 @@ class SendBundle extends Op<number> {
     this.#group = group;
     this.flags = IOSQE_BUFFER_SELECT;
     this.ioprio = IORING_RECVSEND_BUNDLE;
-    this.buf = group.id;
   }
 
   override place(slot: number): void {
+    this.buf = this.#group.id;
     this.ring.prepare(this.#group, slot);
   }
 }

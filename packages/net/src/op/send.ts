@@ -1,7 +1,7 @@
 import { IORING_OP_SEND, MSG_NOSIGNAL } from '@ouro/native/abi';
 import { type Bytes, checkBytes, Op, type OpKind, opKind, pinned, type Target } from '@ouro/runtime/driver';
 import { socketError } from '../errors.ts';
-import { checkFlags, ioprioOf, type TransferOptions } from './recv.ts';
+import { asked, checkFlags, ioprioOf, type TransferOptions } from './recv.ts';
 
 const WRITE = opKind<number>('write', {
   error: (errno) => socketError(errno, 'write'),
@@ -32,6 +32,7 @@ export function send(fd: Target, buffer: Bytes, flags = 0, options: TransferOpti
   checkBytes('buffer', buffer);
   checkFlags(flags);
   const op = sending(SEND, fd, buffer, flags);
+  op.len = asked(op.len);
   op.ioprio = ioprioOf(options);
   return op;
 }

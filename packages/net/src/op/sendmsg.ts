@@ -47,6 +47,6 @@ const SENDMSG = opKind<number>('sendmsg', { error: sendmsgError, endsWithHandle:
  * @throws TypeError, RangeError for bad arguments; more than 1024 buffers are too many
  */
 export function sendmsg(fd: Target, buffers: readonly Bytes[], options: SendmsgOptions = {}): Op<number> {
-  checkBuffers(buffers);
-  return new Sendmsg(SENDMSG, IORING_OP_SENDMSG, partsToSend(buffers), options).on(fd);
+  const parts = partsToSend(checkBuffers(buffers));
+  return new Sendmsg(SENDMSG, IORING_OP_SENDMSG, parts, options).on(fd);
 }

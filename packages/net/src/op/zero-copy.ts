@@ -6,10 +6,19 @@ import {
   IORING_SEND_ZC_REPORT_USAGE,
   MSG_NOSIGNAL,
 } from '@ouro/native/abi';
-import { type Bytes, checkBytes, NOT_FIXED, Op, opKind, pinned, type Target } from '@ouro/runtime/driver';
+import {
+  type Bytes,
+  checkBytes,
+  NOT_FIXED,
+  Op,
+  opKind,
+  pinned,
+  reactor,
+  type Target,
+} from '@ouro/runtime/driver';
 import { socketError } from '../errors.ts';
 import { checkBuffers, partsToSend } from './msghdr.ts';
-import { checkFlags, ioprioOf, type TransferOptions } from './recv.ts';
+import { asked, checkFlags, ioprioOf, type TransferOptions } from './recv.ts';
 import { Sendmsg, type SendmsgOptions, sendmsgError } from './sendmsg.ts';
 
 /** What became of a zero-copy send. */
@@ -46,6 +55,19 @@ function reported(bytes: number, _op: Op<unknown>, _slot: number, cqeFlags: numb
   return { bytes, copied: (cqeFlags & IORING_NOTIF_USAGE_ZC_COPIED) !== 0 };
 }
 
+class SendZc<T> extends Op<T> {
+  override place(slot: number): void {
+    reactor().lends(slot);
+  }
+}
+
+class SendmsgZc<T> extends Sendmsg<T> {
+  override place(slot: number): void {
+    super.place(slot);
+    reactor().lends(slot);
+  }
+}
+
 /**
  * `send(2)` that lends the network the buffer's own pages instead of copying them (6.0, `IORING_OP_SEND_ZC`): worth it from
  * some 10 KiB on. It settles when the kernel has let go of the buffer, which over TCP means that the peer has it all; so
@@ -75,10 +97,11 @@ export function sendZc(
   checkBytes('buffer', buffer);
   checkFlags(flags);
   const { address, length, hold, fixed } = pinned(buffer);
+  const most = asked(length);
   const all = flags | MSG_NOSIGNAL;
   const op = options.report
-    ? new Op(SEND_ZC_REPORT, IORING_OP_SEND_ZC, 0, address, length, all)
-    : new Op(SEND_ZC, IORING_OP_SEND_ZC, 0, address, length, all);
+    ? new SendZc(SEND_ZC_REPORT, IORING_OP_SEND_ZC, 0, address, most, all)
+    : new SendZc(SEND_ZC, IORING_OP_SEND_ZC, 0, address, most, all);
   op.ioprio = reporting(options);
   if (fixed !== NOT_FIXED) {
     op.ioprio |= IORING_RECVSEND_FIXED_BUF;
@@ -104,11 +127,10 @@ export function sendmsgZc(
   buffers: readonly Bytes[],
   options: SendmsgOptions & Reporting = {},
 ): Op<number> | Op<ZeroCopied> {
-  checkBuffers(buffers);
-  const parts = partsToSend(buffers);
+  const parts = partsToSend(checkBuffers(buffers));
   const op = options.report
-    ? new Sendmsg(SENDMSG_ZC_REPORT, IORING_OP_SENDMSG_ZC, parts, options)
-    : new Sendmsg(SENDMSG_ZC, IORING_OP_SENDMSG_ZC, parts, options);
+    ? new SendmsgZc(SENDMSG_ZC_REPORT, IORING_OP_SENDMSG_ZC, parts, options)
+    : new SendmsgZc(SENDMSG_ZC, IORING_OP_SENDMSG_ZC, parts, options);
   op.ioprio = reporting(options);
   return op.on(fd);
 }

@@ -3,7 +3,7 @@ import {
   IORING_OP_FILES_UPDATE,
   IORING_REGISTER_FILES_SKIP,
 } from '@ouro/native/abi';
-import { type DirectDescriptor, files, installOp } from '../direct.ts';
+import { DirectDescriptor, files, installOp } from '../direct.ts';
 import { checkInteger, invalidType } from '../errors.ts';
 import { descriptorOf, Op, opKind } from '../op.ts';
 import { reactor } from '../reactor.ts';
@@ -26,9 +26,10 @@ export function filesUpdate(first: DirectDescriptor | number, fds: readonly numb
   const place = typeof first === 'number' ? first : directOf('first', first).fd;
   checkInteger('first', place, 0, files().capacity - 1);
   if (!Array.isArray(fds)) throw invalidType('fds', 'an instance of Array', fds);
-  checkInteger('fds.length', fds.length, 1, files().capacity);
-  const memory = Buffer.allocUnsafeSlow(fds.length * 4);
-  fds.forEach((fd: number, at) => {
+  const copy = [...fds];
+  checkInteger('fds.length', copy.length, 1, files().capacity);
+  const memory = Buffer.allocUnsafeSlow(copy.length * 4);
+  copy.forEach((fd, at) => {
     checkInteger(`fds[${at}]`, fd, IORING_REGISTER_FILES_SKIP, 0x7fff_ffff);
     memory.writeInt32LE(fd, at * 4);
   });
@@ -37,9 +38,11 @@ export function filesUpdate(first: DirectDescriptor | number, fds: readonly numb
     IORING_OP_FILES_UPDATE,
     place,
     reactor().addon.addressOf(memory),
-    fds.length,
+    copy.length,
   );
   op.hold = memory;
+  // Once it is closed the place is somebody else's.
+  if (first instanceof DirectDescriptor) op.opens = first;
   return op;
 }
 

@@ -10,6 +10,7 @@ import { checkInteger, invalidType, outOfRange } from '../errors.ts';
 import { nothing, Op, opKind } from '../op.ts';
 import { addressOf } from '../pin.ts';
 import { reactor } from '../reactor.ts';
+import { bufferOf, lengthOf } from '../view.ts';
 
 /** A word that threads share. */
 export type FutexView = Int32Array | Uint32Array;
@@ -23,6 +24,7 @@ export interface FutexWaiter {
   readonly value: number;
 }
 
+const WORD_BYTES = 4;
 const ALL_BITS = 0xffff_ffff;
 /** `struct futex_waitv`: val, uaddr, flags, reserved. */
 const WAITER_BYTES = 24;
@@ -33,11 +35,14 @@ const FUTEX_WAITV = opKind<number>('futex_waitv');
 
 /** The address of a word of shared memory. */
 function futexAt(name: string, view: FutexView, index: number): number {
-  if (!(types.isInt32Array(view) || types.isUint32Array(view)) || !types.isSharedArrayBuffer(view.buffer)) {
+  if (
+    !(types.isInt32Array(view) || types.isUint32Array(view)) ||
+    !types.isSharedArrayBuffer(bufferOf(view))
+  ) {
     throw invalidType(name, 'an Int32Array or Uint32Array over a SharedArrayBuffer', view);
   }
-  checkInteger('index', index, 0, view.length - 1);
-  return addressOf(view) + index * view.BYTES_PER_ELEMENT;
+  checkInteger('index', index, 0, lengthOf(view) / WORD_BYTES - 1);
+  return addressOf(view) + index * WORD_BYTES;
 }
 
 function checkWord(name: string, value: number): void {
@@ -97,12 +102,14 @@ export function futexWake(
  */
 export function futexWaitv(waiters: readonly FutexWaiter[]): Op<number> {
   if (!Array.isArray(waiters)) throw invalidType('waiters', 'an instance of Array', waiters);
-  const { length } = waiters;
+  // Copies: what has been checked is what is held.
+  const all = [...waiters].map(({ view, index, value }) => ({ view, index, value }));
+  const { length } = all;
   if (length === 0 || length > FUTEX_WAITV_MAX) {
     throw outOfRange('waiters.length', `>= 1 && <= ${FUTEX_WAITV_MAX}`, length);
   }
   const memory = Buffer.allocUnsafeSlow(length * WAITER_BYTES).fill(0);
-  waiters.forEach(({ view, index, value }, at) => {
+  all.forEach(({ view, index, value }, at) => {
     const address = futexAt(`waiters[${at}].view`, view, index);
     checkWord(`waiters[${at}].value`, value);
     memory.writeUInt32LE(value >>> 0, at * WAITER_BYTES);
@@ -111,6 +118,6 @@ export function futexWaitv(waiters: readonly FutexWaiter[]): Op<number> {
   });
   const op = new Op(FUTEX_WAITV, IORING_OP_FUTEX_WAITV, 0, reactor().addon.addressOf(memory), length);
   op.fd = 0; // the kernel wants it so
-  op.hold = [memory, waiters.map(({ view }) => view)];
+  op.hold = [memory, all.map(({ view }) => view)];
   return op;
 }

@@ -73,13 +73,15 @@ export function msgRing({ ringFd, data, result, flags }: RingMessage): Op<void> 
   return op;
 }
 
-/** Checks an address that may have come from another thread. */
-function checkAddress(address: InboxAddress): void {
+/** Checks an address that may have come from another thread, and copies it: getters may say something else each time. */
+function checkAddress(address: InboxAddress): InboxAddress {
   if (typeof address !== 'object' || address === null)
     throw invalidType('address', 'the address of an Inbox', address);
-  checkInteger('address.ring', address.ring, 0, 0x7fff_ffff);
-  checkInteger('address.slot', address.slot, 0, 0x7fff_ffff);
-  checkInteger('address.generation', address.generation, 0, 0x3fff_ffff);
+  const { ring, slot, generation } = address;
+  checkInteger('address.ring', ring, 0, 0x7fff_ffff);
+  checkInteger('address.slot', slot, 0, 0x7fff_ffff);
+  checkInteger('address.generation', generation, 0, 0x1fff_ffff);
+  return { ring, slot, generation };
 }
 
 /**
@@ -93,9 +95,8 @@ function checkAddress(address: InboxAddress): void {
  * @throws TypeError, RangeError for bad arguments
  */
 export function post(address: InboxAddress, value: number): Op<void> {
-  checkAddress(address);
+  const { ring, slot, generation } = checkAddress(address);
   checkInteger('value', value, 0, 0x7fff_ffff);
-  const { ring, slot, generation } = address;
   const op = new Message(ring, slot, generation, value, IORING_MSG_RING_FLAGS_PASS);
   // More is to come: what tells it from the completion that ends the inbox's own op.
   op.file = IORING_CQE_F_MORE;
@@ -116,14 +117,14 @@ export function post(address: InboxAddress, value: number): Op<void> {
  * @see io_uring_prep_msg_ring_fd(3)
  */
 export function msgRingFd(address: InboxAddress, direct: DirectDescriptor, place?: number): Op<number> {
-  checkAddress(address);
+  const { ring } = checkAddress(address);
   const descriptor = descriptorOf(direct);
   if (!descriptor.direct) throw invalidType('direct', 'a direct descriptor', direct);
   if (place !== undefined) checkInteger('place', place, 0, 0x7fff_fffe);
   // The completion that this could post there would be one that ends an op: so none.
   const op = new Op(MSG_RING_FD, IORING_OP_MSG_RING, 0, IORING_MSG_SEND_FD, 0, IORING_MSG_RING_CQE_SKIP);
   op.descriptor = descriptor;
-  op.fd = address.ring;
+  op.fd = ring;
   op.addr3 = descriptor.fd >>> 0;
   op.file = place === undefined ? IORING_FILE_INDEX_ALLOC : place + 1;
   return op;

@@ -97,12 +97,12 @@ class ReadMultishot extends Op<Buffer> {
   constructor(ring: BufferRing) {
     super(READ_MULTISHOT, IORING_OP_READ_MULTISHOT, -1);
     this.flags = IOSQE_BUFFER_SELECT;
-    this.buf = ring.group;
     this.hold = ring;
     this.#ring = ring;
   }
 
   override place(slot: number): void {
+    this.buf = this.#ring.group;
     this.#ring.usedBy(slot);
   }
 
