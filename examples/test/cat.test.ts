@@ -110,7 +110,9 @@ describe('cat', () => {
       const source = '"$@" >/dev/null';
       return Number((await runCommand(['bash', '-c', source, 'bash', ...command])).stderr) / 1024;
     };
-    expect((await mebibytes(big)) - (await mebibytes(join(dir, 'noise-1')))).toBeLessThan(50);
+    // (AddressSanitizer keeps what has been freed, 256 MiB of it.)
+    const most = process.env.OURO_SANITIZED === undefined ? 50 : 350;
+    expect((await mebibytes(big)) - (await mebibytes(join(dir, 'noise-1')))).toBeLessThan(most);
   });
 
   it('explains itself', async () => {
