@@ -45,7 +45,9 @@ once(
 );
 
 const cpp = 'packages/native/cpp';
-const sources = readdirSync(join(root, cpp, 'src')).map((name) => `${cpp}/src/${name}`);
+const sources = readdirSync(join(root, cpp, 'src'), { recursive: true })
+  .filter((name) => /\.[ch]pp$/.test(name))
+  .map((name) => `${cpp}/src/${name}`);
 once(
   'addon',
   [`${cpp}/binding.gyp`, ...sources],

@@ -6,4 +6,11 @@ export {
   type RingMode,
   UringUnavailableError,
 } from './denial.ts';
-export { type Addon, addon, type RingDescription, type RingOptions, type SocketName } from './loader.ts';
+export {
+  type Addon,
+  addon,
+  type Engine,
+  type RingDescription,
+  type RingOptions,
+  type SocketName,
+} from './loader.ts';

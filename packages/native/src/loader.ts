@@ -35,8 +35,13 @@ export interface SocketName {
   readonly family: 'IPv4' | 'IPv6';
 }
 
+/** Who executes SQEs: the kernel's ring, or user space with what every system has. */
+export type Engine = 'uring' | 'poll';
+
 /** How to set up a ring. */
 export interface RingOptions {
+  /** @default 'uring' */
+  readonly driver?: Engine;
   /** Entries of the submission queue: a power of two from 8 to 32768. @default 256 */
   readonly sqEntries?: number;
   /** Entries of the completion queue: a power of two, at least `sqEntries`. @default 4096 */
@@ -61,6 +66,7 @@ export interface RingOptions {
 
 /** The ring that the kernel gave, with the memory it shares. */
 export interface RingDescription {
+  readonly driver: Engine;
   /** Its descriptor: what other rings of the process send messages to. */
   readonly fd: number;
   readonly shared: ArrayBuffer;

@@ -49,6 +49,14 @@ export interface WorkerLimits {
  */
 export interface RunOptions {
   /**
+   * Who executes the ops: `'uring'` is the kernel's ring, and an error where there is none; `'poll'` is this package in user
+   * space, with the calls and the thread pool that Node uses too, and makes no system call of io_uring at all (some
+   * sandboxes end a process that does); `'fusion'` is the ring where it is allowed, and user space elsewhere. Whoever
+   * asks for `sqpoll` or `iopoll` gets the ring or an error. `OURO_DRIVER`
+   * @default 'fusion'
+   */
+  readonly driver?: Driver | undefined;
+  /**
    * Entries of the submission queue: a power of two from 8 to 32768. A full queue is flushed, never an error.
    * `OURO_ENTRIES`
    * @default 256
@@ -112,8 +120,12 @@ export interface RunOptions {
   readonly workers?: WorkerLimits | undefined;
 }
 
+/** Who executes ops: see `RunOptions.driver`. */
+export type Driver = 'fusion' | 'uring' | 'poll';
+
 /** `RunOptions` with every value in place, as flat as the engine takes it. */
 export interface RingConfig {
+  readonly wanted: Driver;
   readonly sqEntries: number;
   readonly cqEntries: number;
   /** `IORING_SETUP_*` flags of the modes asked for. */
@@ -177,17 +189,42 @@ export function ringConfig(options: RunOptions = {}, env: NodeJS.ProcessEnv = pr
     sqEntries,
     MOST_CQ_ENTRIES,
   );
+  const wanted = checkDriver(given('driver', 'OURO_DRIVER', parseDriver));
   const { modeFlags, ...thread } = checkSqpoll(given('sqpoll', 'OURO_SQPOLL', parseSqpoll));
+  const allFlags = modeFlags | iopollFlags(given('iopoll', 'OURO_IOPOLL', parseIopoll));
+  if (wanted === 'poll' && allFlags !== 0) {
+    const name = modeFlags !== 0 ? 'sqpoll' : 'iopoll';
+    throw outOfRange(`options.${name}`, "false with the driver 'poll'", true);
+  }
   return {
+    wanted,
     sqEntries,
     cqEntries,
-    modeFlags: modeFlags | iopollFlags(given('iopoll', 'OURO_IOPOLL', parseIopoll)),
+    modeFlags: allFlags,
     ...thread,
     ...checkSpin(given('spin', 'OURO_SPIN', parseSpin)),
     ...checkMinWait(given('minWait', 'OURO_MIN_WAIT', parseMinWait)),
     fixedFiles: checkFixedFiles(given('fixedFiles', 'OURO_FIXED_FILES', integerIn(1, MOST_FIXED_FILES))),
     ...checkWorkers(given('workers', 'OURO_WORKERS', parseWorkers)),
   };
+}
+
+const DRIVERS: readonly string[] = ['fusion', 'uring', 'poll'];
+
+function isDriver(value: unknown): value is Driver {
+  return typeof value === 'string' && DRIVERS.includes(value);
+}
+
+function checkDriver(value: unknown = 'fusion'): Driver {
+  if (isDriver(value)) return value;
+  const range = "'fusion', 'uring' or 'poll'";
+  throw typeof value === 'string'
+    ? outOfRange('options.driver', range, value)
+    : invalidType('options.driver', `one of ${range}`, value);
+}
+
+function parseDriver(text: string): Driver | Refusal {
+  return isDriver(text) ? text : new Refusal('fusion, uring or poll');
 }
 
 function powerOfTwo(name: string, said: unknown, otherwise: number, lowest: number, highest: number): number {

@@ -1,4 +1,11 @@
-import { type Addon, addon, evidence, explain, type RingDescription } from '@ouro/native';
+import {
+  type Addon,
+  addon,
+  evidence,
+  explain,
+  type RingDescription,
+  type UringUnavailableError,
+} from '@ouro/native';
 import {
   IO_URING_OP_SUPPORTED,
   IORING_CQE_F_MORE,
@@ -56,6 +63,8 @@ const TWO_32 = 4_294_967_296;
 export class Reactor {
   readonly addon: Addon;
   readonly ring: RingDescription;
+  /** What keeps io_uring from this thread; null where it is there, or was not wanted. */
+  readonly denial: UringUnavailableError | null;
   readonly config: RingConfig;
   readonly slots: Slots;
   /** CQEs whose slot had moved on: messages to an `Inbox` that was closed. Else 0: a slot lives until its last CQE. */
@@ -79,9 +88,9 @@ export class Reactor {
   constructor(native: Addon, config: RingConfig) {
     this.addon = native;
     this.config = config;
-    const ring = native.open(config, (count) => this.#dispatch(count));
-    if (typeof ring === 'number') throw explain(evidence(ring, config));
+    const [ring, denial] = open(native, config, (count) => this.#dispatch(count));
     this.ring = ring;
+    this.denial = denial;
     this.words = new Uint32Array(ring.shared);
     this.counters = new Float64Array(ring.shared);
     this.#batch = new Int32Array(ring.shared, BATCH_OFFSET, BATCH_CAPACITY * COMPLETION_WORDS);
@@ -411,6 +420,24 @@ export class Reactor {
   unobserve(observer: Observer): void {
     this.#observer = Observers.without(this.#observer, observer);
   }
+}
+
+/** Opens the engine that is wanted: the kernel's ring, user space, or the first of them that there is. */
+function open(
+  native: Addon,
+  config: RingConfig,
+  dispatch: (count: number) => void,
+): readonly [RingDescription, UringUnavailableError | null] {
+  let denial: UringUnavailableError | null = null;
+  if (config.wanted !== 'poll') {
+    const ring = native.open(config, dispatch);
+    if (typeof ring !== 'number') return [ring, null];
+    denial = explain(evidence(ring, config));
+    if (config.wanted === 'uring' || config.modeFlags !== 0) throw denial;
+  }
+  const ring = native.open({ ...config, driver: 'poll' }, dispatch);
+  if (typeof ring === 'number') throw systemError(ring, 'epoll_create1');
+  return [ring, denial];
 }
 
 /** `IORING_REGISTER_IOWQ_MAX_WORKERS` (5.15): two words, 0 for what is to stay as it is. */

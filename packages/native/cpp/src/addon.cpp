@@ -72,23 +72,26 @@ Napi::Value Open(const Napi::CallbackInfo& info) {
   Environment* environment = Environment::of(env);
   if (environment == nullptr) return Napi::Number::New(env, -ENOMEM);
   if (environment->is_open()) return Napi::Number::New(env, -EBUSY);
-  const UringOptions options = ring_options(info[0].As<Napi::Object>());
-  if (const int error = environment->open(options, info[1].As<Napi::Function>()); error != 0) {
+  const auto wanted = info[0].As<Napi::Object>();
+  const UringOptions options = ring_options(wanted);
+  const bool poll = wanted.Get("driver").StrictEquals(Napi::String::New(env, "poll"));
+  if (const int error = environment->open(poll, options, info[1].As<Napi::Function>()); error != 0) {
     return Napi::Number::New(env, error);
   }
 
-  const Uring& ring = environment->engine();
+  const RingDescription ring = environment->engine().describe();
   Napi::Object result = Napi::Object::New(env);
   result.Set("shared", external(env, environment->shared().data(), environment->shared().size()));
   if (env.IsExceptionPending()) return env.Undefined();
-  result.Set("sqes", external(env, ring.sqes().data(), ring.sqes().size()));
+  result.Set("sqes", external(env, ring.sqes.data(), ring.sqes.size()));
   result.Set("fds", external(env, environment->fd_table().data(), environment->fd_table().size()));
-  result.Set("fd", ring.fd());
-  result.Set("sqEntries", ring.params().sq_entries);
-  result.Set("cqEntries", ring.params().cq_entries);
-  result.Set("setupFlags", ring.params().flags);
-  result.Set("features", ring.params().features);
-  result.Set("opcodes", Napi::Buffer<uint8_t>::Copy(env, ring.opcodes().data(), ring.opcodes().size()));
+  result.Set("driver", ring.driver);
+  result.Set("fd", ring.fd);
+  result.Set("sqEntries", ring.sq_entries);
+  result.Set("cqEntries", ring.cq_entries);
+  result.Set("setupFlags", ring.setup_flags);
+  result.Set("features", ring.features);
+  result.Set("opcodes", Napi::Buffer<uint8_t>::Copy(env, ring.opcodes.data(), ring.opcodes.size()));
   return result;
 }
 

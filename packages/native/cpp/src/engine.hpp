@@ -4,10 +4,25 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
 
 #include "shared.hpp"
 
 namespace ouro {
+
+// What JavaScript is told of an engine's ring.
+struct RingDescription {
+  const char* driver = "";
+  int fd = -1;  // its descriptor: what other rings of the process send messages to
+  std::span<uint8_t> sqes;
+  uint32_t sq_entries = 0;
+  uint32_t cq_entries = 0;
+  uint32_t setup_flags = 0;
+  uint32_t features = 0;
+  std::vector<uint8_t> opcodes;  // one byte an opcode: the flags of IORING_REGISTER_PROBE
+};
 
 class Engine {
  public:
@@ -43,6 +58,11 @@ class Engine {
 
   // Cancels every op and returns when the last one has ended: from then on nothing writes to caller's memory.
   virtual void shutdown() = 0;
+
+  // After that: calls `then`, at once or from the loop, when nobody else holds on to the engine.
+  virtual void when_quiet(std::function<void()> then) { then(); }
+
+  virtual RingDescription describe() const = 0;
 
   Control* control() const { return control_; }
 

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "poll/poll_engine.hpp"
+
 namespace ouro {
 namespace {
 
@@ -34,10 +36,15 @@ Environment::Environment(Napi::Env env)
   if (napi_get_uv_event_loop(env, &loop_) != napi_ok) loop_ = nullptr;
 }
 
-int Environment::open(const UringOptions& options, Napi::Function dispatch) {
+int Environment::open(bool poll, const UringOptions& options, Napi::Function dispatch) {
   int error = 0;
-  engine_ = Uring::create(options, control(), {shared_.at<Completion>(kBatchOffset), kBatchCapacity},
-                          {fd_table_.data(), fd_table_.size()}, error);
+  const std::span<Completion> batch(shared_.at<Completion>(kBatchOffset), kBatchCapacity);
+  const std::span<uint8_t> fds(fd_table_.data(), fd_table_.size());
+  if (poll) {
+    engine_ = PollEngine::create(options.sq_entries, loop_, control(), batch, fds, error);
+  } else {
+    engine_ = Uring::create(options, control(), batch, fds, error);
+  }
   if (!engine_) return error;
   hook_ = std::make_unique<LoopHook>(env_, loop_, *engine_);
   if (const int failed = hook_->start(dispatch); failed != 0) {
@@ -82,10 +89,17 @@ void Environment::shutdown() {
     self.reset();
     napi_remove_async_cleanup_hook(cleanup);
   };
-  if (hook_) {
-    hook_->close(destroy);
+  const auto close = [this, destroy] {
+    if (hook_) {
+      hook_->close(destroy);
+    } else {
+      destroy();
+    }
+  };
+  if (engine_) {
+    engine_->when_quiet(close);
   } else {
-    destroy();
+    close();
   }
 }
 

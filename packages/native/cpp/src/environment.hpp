@@ -22,10 +22,10 @@ class Environment {
   static Environment* of(Napi::Env env);
 
   // Zero, or -errno with nothing left behind.
-  int open(const UringOptions& options, Napi::Function dispatch);
+  int open(bool poll, const UringOptions& options, Napi::Function dispatch);
   bool is_open() const { return engine_ != nullptr; }
 
-  Uring& engine() { return *engine_; }
+  Engine& engine() { return *engine_; }
   LoopHook& hook() { return *hook_; }
   Control* control() { return shared_.at<Control>(0); }
   sys::Mapping& shared() { return shared_; }
@@ -52,7 +52,7 @@ class Environment {
   sys::Mapping fd_table_;
   std::vector<sys::Mapping> regions_;
   std::vector<std::span<const int32_t>> written_fds_;  // in regions_
-  std::unique_ptr<Uring> engine_;
+  std::unique_ptr<Engine> engine_;
   std::unique_ptr<LoopHook> hook_;
 };
 

@@ -44,11 +44,7 @@ class Uring final : public Engine {
   int register_resource(uint32_t opcode, const void* arg, uint32_t nr_args) override;
   void shutdown() override;
 
-  int fd() const { return fd_.get(); }
-  const io_uring_params& params() const { return params_; }
-  std::span<uint8_t> sqes() const { return {sqes_.data(), sqes_.size()}; }
-  // One byte an opcode: the flags of IORING_REGISTER_PROBE.
-  const std::vector<uint8_t>& opcodes() const { return opcodes_; }
+  RingDescription describe() const override;
 
  private:
   Uring() = default;

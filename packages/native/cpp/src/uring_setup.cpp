@@ -144,4 +144,9 @@ int Uring::probe() {
   return (params_.features & needed) == needed && new_enough ? 0 : -ENOTSUP;
 }
 
+RingDescription Uring::describe() const {
+  return {"uring",           fd_.get(),      {sqes_.data(), sqes_.size()}, params_.sq_entries, params_.cq_entries,
+          params_.flags,     params_.features, opcodes_};
+}
+
 }  // namespace ouro

@@ -1,0 +1,197 @@
+// The engine for where io_uring is denied: takes the same SQEs from the same memory, executes them in user space, and posts
+// the same completions. Sockets, pipes and terminals: the call is tried, and tried again when the descriptor is ready.
+// Regular files: tried without blocking where the system can do that, else on a thread of libuv's pool.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "../engine.hpp"
+#include "../sys.hpp"
+#include "readiness.hpp"
+#include "tables.hpp"
+#include "task.hpp"
+#include "work_pool.hpp"
+
+namespace ouro {
+
+class PollEngine final : public Engine {
+ public:
+  // Null on failure, with `error` = -errno.
+  static std::unique_ptr<PollEngine> create(uint32_t sq_entries, uv_loop_t* loop, Control* control,
+                                            std::span<Completion> batch, std::span<uint8_t> fd_table, int& error);
+  ~PollEngine() override;
+
+  int submit() override;
+  int flush() override { return submit(); }
+  int submit_and_wait(int64_t timeout_ns) override;
+  uint32_t reap() override;
+  bool has_completions() const override;
+  bool arm_loop_poll(int fd) override;
+  bool take_loop_poll_fired() override { return std::exchange(loop_poll_fired_, false); }
+  uint32_t queued() const override { return control_->sq_tail - sq_submitted_; }
+  uint32_t in_flight() const override { return in_flight_; }
+  int register_resource(uint32_t opcode, const void* arg, uint32_t nr_args) override;
+  void shutdown() override;
+  void when_quiet(std::function<void()> then) override { pool_.when_quiet(std::move(then)); }
+  RingDescription describe() const override;
+
+ private:
+  // A descriptor that somebody waits for or works on.
+  struct Descriptor {
+    TaskList waiting;
+    std::vector<Task*> closers;  // closes that wait until no thread works on it
+    std::deque<Task*> turn;      // ops that take their turns on it: see takes_turns
+    uint32_t users = 0;          // threads' ops on it, begun or not
+    bool watched = false;
+    bool direct = false;         // in the table of direct descriptors, so nobody else closes it
+    bool kept = false;           // a duplicate that outlives a close, as long as somebody waits for it
+    bool busy = false;           // one of those that take turns is at it
+  };
+  struct Message {
+    uint64_t user_data;
+    int32_t result;
+    uint32_t flags;
+  };
+
+  PollEngine(uv_loop_t* loop, Control* control, std::span<Completion> batch, std::span<uint8_t> fd_table);
+  int setup(uint32_t sq_entries);
+
+  // Life of a task (poll_engine.cpp).
+  Task* make(const abi::Sqe& sqe);
+  void free(Task* task);
+  Task* take_chain();
+  void take_queue();
+  void run_ready();
+  void start(Task* task);
+  void apply(Task* task, Step step);
+  void park(Task* task, uint32_t events);
+  void complete(Task* task, int32_t result, uint32_t flags, bool failed);
+  void post(uint64_t user_data, int32_t result, uint32_t flags);
+  // A completion of an op that goes on.
+  void post_more(Task* task, int32_t result, uint32_t flags) { post(task->sqe.user_data, result, flags | abi::kCqeMore); }
+  void end_later(Task* task, int32_t result);
+  void fail_links(Task* task, bool mute);
+  void release_held();
+  void discard(const Completion& completion);
+  void discard_rest();
+
+  // Descriptors.
+  Descriptor& descriptor(int fd);
+  bool owned(int fd) const;
+  void unpark(Task* task);
+  void let_go(int fd);
+  int resolve(Task* task, int32_t fd, bool fixed, int& out);
+  void on_ready(int fd, uint32_t events);
+  void send_to_pool(Task* task);
+  void leave_pool(Task* task);
+  Step close_fd(int fd, Task* task);
+  void close_now(int fd);
+  void end_turn(int fd);
+
+  // Time.
+  void set_timer(Task* task, int64_t deadline);
+  void clear_timer(Task* task);
+  void run_timers();
+  void arm_guard(Task* guard);
+  void expire(Task* task);
+  static int read_time(uint64_t address, uint32_t flags, int64_t& deadline, int64_t& interval);
+
+  // Cancelling.
+  int cancel_one(Task* task);
+  Task* find(uint64_t user_data, bool (*matches)(const Task&)) const;
+  static bool can_cancel(const Task& task);
+  static void nudge(Task& task);
+
+  // Trying ops, by family: poll_control.cpp, poll_sockets.cpp, poll_files.cpp.
+  Step attempt(Task* task);
+  Step attempt_control(Task* task);
+  Step attempt_socket(Task* task);
+  Step attempt_file(Task* task);
+  static bool needs_file(abi::Opcode opcode);
+
+  Step try_timeout(Task* task);
+  Step try_timeout_remove(Task* task);
+  Step try_cancel(Task* task);
+  Step try_poll_add(Task* task);
+  Step try_poll_remove(Task* task);
+  Step try_close(Task* task);
+  Step try_files_update(Task* task);
+  Step try_msg_ring(Task* task);
+  Step try_epoll_wait(Task* task);
+
+  Step try_accept(Task* task);
+  Step try_connect(Task* task);
+  Step try_recv(Task* task);
+  Step try_recv_provided(Task* task);
+  Step try_send(Task* task);
+  Step try_send_provided(Task* task);
+  Step try_message(Task* task, bool sends);
+  Step try_command(Task* task);
+  Step sent(Task* task, ssize_t result, uint64_t wanted);
+
+  Step try_transfer(Task* task);
+  Step try_read_provided(Task* task);
+  Step try_splice(Task* task);
+  Step try_open(Task* task);
+  // What a thread of the pool does.
+  static void work(Task& task);
+  Step finish_work(Task* task);
+
+  Step installed(Task* task, int fd, uint32_t file_index);
+  int direct_place(Task* task, int fd, uint32_t file_index);
+
+  // Messages from other threads.
+  static PollEngine* ring_of(int fd);
+  static std::mutex& rings_mutex();
+  void deliver_message(const Message& message);
+  void take_messages();
+  void wake();
+
+  sys::Mapping sqes_;
+  uint32_t sq_entries_ = 0;
+  uint32_t sq_submitted_ = 0;
+  uint32_t in_flight_ = 0;
+  std::span<Completion> batch_;
+  std::span<uint8_t> fd_table_;
+  std::deque<Completion> completions_;
+  uint32_t looks_skipped_ = 0;
+  uint64_t posted_ = 0;
+
+  std::unique_ptr<Readiness> readiness_;
+  std::vector<Ready> ready_fds_;
+  sys::Fd wake_read_;   // the ring's number, for messages; and what wakes it from another thread
+  sys::Fd wake_write_;  // the same where an eventfd is both
+  int loop_fd_ = -1;
+  bool loop_poll_fired_ = false;
+
+  std::vector<std::unique_ptr<Task[]>> blocks_;
+  std::vector<Task*> free_;
+  Task* all_ = nullptr;
+  std::vector<Task*> by_slot_;
+  std::deque<Task*> ready_;
+  std::vector<Task*> later_;  // of the next turn
+  std::deque<Task*> held_;    // chains behind an IO_DRAIN, which is the first
+  uint32_t held_tasks_ = 0;
+  std::vector<Task*> done_;
+  std::vector<Task*> counted_;  // timeouts that a number of completions ends
+  Timers timers_;
+  std::vector<std::unique_ptr<Descriptor>> descriptors_;
+  uint32_t pooled_ = 0;
+  bool running_ = false;
+  bool stopping_ = false;
+
+  FileTable files_;
+  FixedBuffers buffers_;
+  BufferGroups groups_;
+  std::mutex messages_mutex_;
+  std::vector<Message> messages_;
+  bool messages_closed_ = false;
+
+  // Last: its threads work on all of the above.
+  WorkPool pool_;
+};
+
+}  // namespace ouro

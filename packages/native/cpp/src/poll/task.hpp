@@ -1,0 +1,117 @@
+// One SQE that the engine has taken over, until its last completion.
+#pragma once
+
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <cstdint>
+#include <map>
+
+#include "sqe.hpp"
+
+namespace ouro {
+
+struct Task;
+using Timers = std::multimap<int64_t, Task*>;
+
+struct Task {
+  enum class State : uint8_t {
+    kReady,    // about to be tried, or to be ended with `result`
+    kLinked,   // waits for the op that it is linked to
+    kWaiting,  // for its descriptor to be readable or writable
+    kTimed,    // for its time
+    kPooled,   // for a thread of the pool, or is in one
+    kClosing,  // a close that waits for threads to let go of the descriptor
+  };
+
+  abi::Sqe sqe;
+  State state = State::kReady;
+  bool begun = false;       // has been tried once
+  bool ends = false;        // is to end with `result` without being tried
+  bool failed = false;      // breaks a soft link
+  bool mute = false;        // posts no completion: cancelled with a link whose completions are skipped
+  bool cancelled = false;   // asked for while a thread was at it
+  bool taken = false;       // a thread of the pool is at it, or has been: guarded by the pool
+  bool counts_fd = false;   // among the threads' users of `fd`
+  bool counts_other = false;
+  bool owns_other = false;
+  bool owns_fd = false;     // `fd` is a duplicate
+  bool checked = false;     // is known to be for a descriptor that may be waited for
+  int fd = -1;              // the ordinary descriptor that it works on
+  int other_fd = -1;        // a splice: where it takes from
+  int in_fd = -1;           // the same under its own number, and where it puts to: `fd` is the one it waits for
+  int out_fd = -1;
+  int turn_fd = -1;         // the descriptor on which it takes its turn, or has it
+  bool has_turn = false;
+  uint32_t events = 0;      // what its descriptor was ready for when it is tried again; 0 the first time
+  uint32_t wanted = 0;      // POLL* bits it waits for
+  uint32_t shots = 0;       // completions a timeout has posted
+  int64_t deadline = 0;
+  int64_t interval = 0;
+  int32_t result = 0;
+  uint64_t moved = 0;       // bytes of earlier tries
+  uint32_t iov_at = 0;
+  Task* next = nullptr;     // linked behind it
+  Task* guard = nullptr;    // its LINK_TIMEOUT
+  Task* subject = nullptr;  // of a LINK_TIMEOUT: the op whose time it measures
+  // In the list of those that wait for the same descriptor, or of what is counted.
+  Task* list_next = nullptr;
+  Task* list_previous = nullptr;
+  // In the list of all.
+  Task* all_next = nullptr;
+  Task* all_previous = nullptr;
+  Timers::iterator timer;
+
+  abi::Opcode opcode() const { return static_cast<abi::Opcode>(sqe.opcode); }
+  bool has(uint8_t flag) const { return (sqe.flags & flag) != 0; }
+  template <class T>
+  T* at(uint64_t address) const {
+    return reinterpret_cast<T*>(address);
+  }
+};
+
+// What came of trying an op.
+struct Step {
+  enum class Kind : uint8_t { kDone, kWait, kPool, kPending, kAgain };
+  Kind kind;
+  int32_t result = 0;    // of what is done
+  uint32_t flags = 0;    // of its completion; for kWait the POLL* bits
+  bool failed = false;   // a soft link breaks
+
+  static Step done(int64_t result, uint32_t flags = 0) {
+    return {Kind::kDone, static_cast<int32_t>(result), flags, result < 0};
+  }
+  // Fewer bytes than asked for: counts as done, and as failed where links are concerned.
+  static Step shorter(int64_t result, bool failed, uint32_t flags = 0) {
+    return {Kind::kDone, static_cast<int32_t>(result), flags, failed || result < 0};
+  }
+  static Step wait(uint32_t events) { return {Kind::kWait, 0, events}; }
+  static Step pool() { return {Kind::kPool}; }
+  static Step pending() { return {Kind::kPending}; }
+  // Tried once more in the next turn: others come first.
+  static Step again() { return {Kind::kAgain}; }
+};
+
+// The list of those that wait for the same thing, in the order in which they came.
+class TaskList {
+ public:
+  bool empty() const { return first_ == nullptr; }
+  Task* first() const { return first_; }
+  void push(Task* task) {
+    task->list_next = nullptr;
+    task->list_previous = last_;
+    (last_ == nullptr ? first_ : last_->list_next) = task;
+    last_ = task;
+  }
+  void remove(Task* task) {
+    (task->list_previous == nullptr ? first_ : task->list_previous->list_next) = task->list_next;
+    (task->list_next == nullptr ? last_ : task->list_next->list_previous) = task->list_previous;
+    task->list_next = task->list_previous = nullptr;
+  }
+
+ private:
+  Task* first_ = nullptr;
+  Task* last_ = nullptr;
+};
+
+}  // namespace ouro
