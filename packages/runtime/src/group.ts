@@ -57,12 +57,19 @@ export class Member implements Completion, Attached {
     return this.op.kind.syscall;
   }
 
-  /** Queues it in a slot that it has taken, with more `IOSQE_*` bits, those of a link, than the op has itself. */
-  push(r: Reactor, slot: number, link: number): void {
+  /**
+   * Queues it in a slot that it has taken, with more `IOSQE_*` bits, those of a link, than the op has itself.
+   *
+   * @param behind whether it is linked behind another op
+   */
+  push(r: Reactor, slot: number, link: number, behind = false): void {
     const { op } = this;
     op.place(slot);
     this.hold = op.hold;
-    if (op.opcode === IORING_OP_CLOSE && op.file === 0) r.closes(slot);
+    if (op.opcode === IORING_OP_CLOSE && op.file === 0) {
+      if (behind) r.mayClose(slot);
+      else r.closes(slot);
+    }
     const head = op.head | (link << 8);
     r.push(slot, head, op.fd, op.off, op.addr, op.len, op.opFlags, op.buf, op.file, op.addr3);
     this.slot = slot;
