@@ -5,6 +5,7 @@
       "target_name": "ouro",
       "sources": [
         "src/addon.cpp",
+        "src/engine.cpp",
         "src/environment.cpp",
         "src/file.cpp",
         "src/loop_hook.cpp",

@@ -24,8 +24,23 @@ struct RingDescription {
   std::vector<uint8_t> opcodes;  // one byte an opcode: the flags of IORING_REGISTER_PROBE
 };
 
+// What an engine shares with JavaScript: see shared.hpp.
+struct SharedMemory {
+  Control* control = nullptr;
+  std::span<Completion> batch;
+  std::span<LinkedClose> linked_closes;
+  std::span<uint8_t> fd_table;
+};
+
 class Engine {
  public:
+  explicit Engine(const SharedMemory& memory)
+      : control_(memory.control),
+        batch_(memory.batch),
+        linked_closes_(memory.linked_closes),
+        fd_table_(memory.fd_table) {}
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
   virtual ~Engine() = default;
 
   // Hands every complete SQE to the executor without waiting. Returns 0 or -errno; on an error the SQEs stay
@@ -67,7 +82,17 @@ class Engine {
   Control* control() const { return control_; }
 
  protected:
-  Control* control_ = nullptr;
+  // Keeps the books of closes for a completion that nothing follows.
+  void account_close(uint32_t slot, uint32_t generation, int32_t result);
+  // Closes a descriptor that nobody will hear of, if the completion brings one.
+  static void discard(const Completion& completion);
+  // Lets go of what JavaScript has not taken of the batch.
+  void discard_rest();
+
+  Control* control_;
+  std::span<Completion> batch_;
+  std::span<LinkedClose> linked_closes_;
+  std::span<uint8_t> fd_table_;
 };
 
 }  // namespace ouro

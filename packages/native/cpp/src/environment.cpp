@@ -9,7 +9,7 @@
 namespace ouro {
 namespace {
 
-constexpr size_t kSharedSize = kBatchOffset + kBatchCapacity * sizeof(Completion);
+constexpr size_t kSharedSize = kLinkedClosesOffset + kLinkedCloses * sizeof(LinkedClose);
 
 }  // namespace
 
@@ -38,12 +38,14 @@ Environment::Environment(Napi::Env env)
 
 int Environment::open(bool poll, const UringOptions& options, Napi::Function dispatch) {
   int error = 0;
-  const std::span<Completion> batch(shared_.at<Completion>(kBatchOffset), kBatchCapacity);
-  const std::span<uint8_t> fds(fd_table_.data(), fd_table_.size());
+  const SharedMemory memory{control(),
+                            {shared_.at<Completion>(kBatchOffset), kBatchCapacity},
+                            {shared_.at<LinkedClose>(kLinkedClosesOffset), kLinkedCloses},
+                            {fd_table_.data(), fd_table_.size()}};
   if (poll) {
-    engine_ = PollEngine::create(options.sq_entries, loop_, control(), batch, fds, error);
+    engine_ = PollEngine::create(options.sq_entries, loop_, memory, error);
   } else {
-    engine_ = Uring::create(options, control(), batch, fds, error);
+    engine_ = Uring::create(options, memory, error);
   }
   if (!engine_) return error;
   hook_ = std::make_unique<LoopHook>(env_, loop_, *engine_);

@@ -217,7 +217,7 @@ bool Uring::account(const io_uring_cqe& cqe) {
   const auto slot = static_cast<uint32_t>(cqe.user_data);
   const auto generation = static_cast<uint32_t>(cqe.user_data >> 32);
   if (slot < kSlotLoop || slot == kSlotIgnored) {
-    if ((generation & kClosesFd) != 0) --control_->closing;
+    account_close(slot, generation, cqe.res);
     if ((generation & kLendsMemory) != 0) {
       if ((cqe.flags & IORING_CQE_F_MORE) != 0) {
         ++lent_;

@@ -29,8 +29,7 @@ class Uring final : public Engine {
  public:
   // Null on failure, with `error` = -errno of the call that failed. -ENOTSUP: the kernel has io_uring but lacks
   // something that ouro cannot do without (see abi::kOpSendZc).
-  static std::unique_ptr<Uring> create(const UringOptions& options, Control* control,
-                                       std::span<Completion> batch, std::span<uint8_t> fd_table, int& error);
+  static std::unique_ptr<Uring> create(const UringOptions& options, const SharedMemory& memory, int& error);
 
   int submit() override;
   int flush() override;
@@ -47,7 +46,7 @@ class Uring final : public Engine {
   RingDescription describe() const override;
 
  private:
-  Uring() = default;
+  explicit Uring(const SharedMemory& memory) : Engine(memory) {}
   int setup(const UringOptions& options);
   int map_rings();
   int probe();
@@ -71,8 +70,6 @@ class Uring final : public Engine {
   // Takes one completion off the ring's books. False for our own, which nobody else is to see.
   bool account(const io_uring_cqe& cqe);
   void spill();
-  // Lets go of what JavaScript has not taken of the batch.
-  void discard_rest();
   // One step of the teardown: submits, waits, lets go of what came. False if the kernel refuses to be entered.
   bool drain(int64_t timeout_ns);
   bool drain_polled();
@@ -95,8 +92,6 @@ class Uring final : public Engine {
   uint32_t cq_mask_ = 0;
   io_uring_cqe* cqes_ = nullptr;
 
-  std::span<Completion> batch_;
-  std::span<uint8_t> fd_table_;
   std::deque<Completion> spilled_;  // reaped while JavaScript was still reading the batch
   std::vector<uint8_t> opcodes_;
 

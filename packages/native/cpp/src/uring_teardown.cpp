@@ -12,11 +12,6 @@
 namespace ouro {
 namespace {
 
-// A completion nobody will look at any more: if it brought a descriptor, that is closed.
-void discard(const Completion& completion) {
-  if ((completion.generation & kResultIsFd) != 0 && completion.result >= 0) ::close(completion.result);
-}
-
 constexpr int64_t kTeardownPatienceNs = 100'000'000;
 constexpr int kClosePatience = 50;  // times that without one close: a hung server is not waited for for ever
 constexpr int kSendPatience = 10;   // times that nothing ended before sends are taken for stuck
@@ -24,11 +19,6 @@ constexpr int kLentPatience = 20;   // and until they are left alone, where ther
 constexpr int kMostFailures = 500;
 
 }  // namespace
-
-void Uring::discard_rest() {
-  for (uint32_t i = control_->batch_position; i < control_->batch_length; ++i) discard(batch_[i]);
-  control_->batch_length = control_->batch_position = 0;
-}
 
 bool Uring::drain(int64_t timeout_ns) {
   const int result = submit_and_wait(timeout_ns);

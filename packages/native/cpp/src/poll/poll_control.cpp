@@ -177,7 +177,11 @@ Step PollEngine::try_timeout_remove(Task* task) {
   int64_t deadline = 0;
   int64_t interval = 0;
   if (updates) {
-    if (const int error = read_time(sqe.off, sqe.op_flags, deadline, interval); error != 0) return Step::done(error);
+    // By the clock that the timeout was begun with.
+    constexpr uint32_t kClocks = abi::kTimeoutBoottime | abi::kTimeoutRealtime;
+    const uint32_t clocks = target == nullptr ? 0 : target->sqe.op_flags & kClocks;
+    const uint32_t flags = (sqe.op_flags & abi::kTimeoutAbs) | clocks;
+    if (const int error = read_time(sqe.off, flags, deadline, interval); error != 0) return Step::done(error);
   }
   if (target == nullptr) return Step::done(-ENOENT);
   if (!updates) {

@@ -78,18 +78,16 @@ int check(const abi::Sqe& sqe, bool linked) {
 
 }  // namespace
 
-std::unique_ptr<PollEngine> PollEngine::create(uint32_t sq_entries, uv_loop_t* loop, Control* control,
-                                               std::span<Completion> batch, std::span<uint8_t> fd_table, int& error) {
-  std::unique_ptr<PollEngine> engine(new PollEngine(loop, control, batch, fd_table));
+std::unique_ptr<PollEngine> PollEngine::create(uint32_t sq_entries, uv_loop_t* loop,
+                                               const SharedMemory& memory, int& error) {
+  std::unique_ptr<PollEngine> engine(new PollEngine(loop, memory));
   error = engine->setup(sq_entries);
   if (error != 0) return nullptr;
   return engine;
 }
 
-PollEngine::PollEngine(uv_loop_t* loop, Control* control, std::span<Completion> batch, std::span<uint8_t> fd_table)
-    : batch_(batch), fd_table_(fd_table), pool_(loop, work, [this] { wake(); }) {
-  control_ = control;
-}
+PollEngine::PollEngine(uv_loop_t* loop, const SharedMemory& memory)
+    : Engine(memory), pool_(loop, work, [this] { wake(); }) {}
 
 int PollEngine::setup(uint32_t sq_entries) {
   sq_entries_ = sq_entries;
@@ -296,9 +294,8 @@ void PollEngine::complete(Task* task, int32_t result, uint32_t flags, bool faile
   --in_flight_;
   if (!task->mute && !(skips && (!failed || is_guard))) {
     post(task->sqe.user_data, result, flags);
-  } else if ((static_cast<uint32_t>(task->sqe.user_data >> 32) & kClosesFd) != 0 &&
-             static_cast<uint32_t>(task->sqe.user_data) != kSlotTeardown) {
-    --control_->closing;
+  } else {
+    account_close(static_cast<uint32_t>(task->sqe.user_data), static_cast<uint32_t>(task->sqe.user_data >> 32), result);
   }
   free(task);
   if (guard != nullptr) {
@@ -335,7 +332,7 @@ void PollEngine::post(uint64_t user_data, int32_t result, uint32_t flags) {
   const auto slot = static_cast<uint32_t>(user_data);
   const auto generation = static_cast<uint32_t>(user_data >> 32);
   if (slot == kSlotTeardown) return;
-  if ((generation & kClosesFd) != 0 && (flags & abi::kCqeMore) == 0) --control_->closing;
+  if ((flags & abi::kCqeMore) == 0) account_close(slot, generation, result);
   control_->cqes += 1;
   ++posted_;
   if (slot != kSlotIgnored) completions_.push_back({slot, generation, result, flags});
@@ -393,7 +390,8 @@ void PollEngine::park(Task* task, uint32_t events) {
   const abi::Opcode opcode = task->opcode();
   if (!task->checked) {
     task->checked = true;
-    const bool itself = opcode == abi::kPollAdd || opcode == abi::kEpollWait || opcode == abi::kConnect;
+    const bool itself = opcode == abi::kPollAdd || opcode == abi::kEpollWait || opcode == abi::kConnect ||
+                        opcode == abi::kReadMultishot;
     // A descriptor that its owner has made non-blocking is not waited for.
     if (const int flags = ::fcntl(fd, F_GETFL); !itself && flags >= 0 && (flags & O_NONBLOCK) != 0) {
       return complete(task, -EAGAIN, 0, true);
@@ -578,6 +576,22 @@ Step PollEngine::close_fd(int fd, Task* task) {
   }
   close_now(fd);
   return Step::done(0);
+}
+
+// Whether an op that asks to wait first (POLL_FIRST) has to.
+bool PollEngine::must_wait(int fd, uint32_t events) {
+  pollfd look{fd, static_cast<short>(events), 0};
+  return ::poll(&look, 1, 0) == 0;
+}
+
+// Whether an op of the same kind waits already: what comes is his first.
+bool PollEngine::is_behind(const Task* task) {
+  const auto index = static_cast<size_t>(task->fd);
+  if (task->begun || index >= descriptors_.size() || descriptors_[index] == nullptr) return false;
+  for (const Task* other = descriptors_[index]->waiting.first(); other != nullptr; other = other->list_next) {
+    if (other->opcode() == task->opcode()) return true;
+  }
+  return false;
 }
 
 // ---- time
@@ -793,15 +807,6 @@ bool PollEngine::arm_loop_poll(int fd) {
 
 bool PollEngine::has_completions() const { return !completions_.empty() || !later_.empty(); }
 
-void PollEngine::discard(const Completion& completion) {
-  if ((completion.generation & kResultIsFd) != 0 && completion.result >= 0) ::close(completion.result);
-}
-
-void PollEngine::discard_rest() {
-  for (uint32_t i = control_->batch_position; i < control_->batch_length; ++i) discard(batch_[i]);
-  control_->batch_length = control_->batch_position = 0;
-}
-
 uint32_t PollEngine::reap() {
   discard_rest();
   uint32_t count = 0;
@@ -890,10 +895,15 @@ void PollEngine::shutdown() {
   for (Task* task = all_; task != nullptr; task = task->all_next) {
     if (task->owns_fd) ::close(task->fd);
     if (task->owns_other) ::close(task->other_fd);
-    // A close that has not been run, for whatever reason: the descriptor is nobody else's any more.
-    const bool closes = (static_cast<uint32_t>(task->sqe.user_data >> 32) & kClosesFd) != 0;
-    if (task->opcode() == abi::kClose && closes && !task->begun) ::close(task->sqe.fd);
-    if (task->state == Task::State::kClosing) ::close(task->fd);
+    // A close that has not been run: the descriptor is nobody else's any more.
+    const auto generation = static_cast<uint32_t>(task->sqe.user_data >> 32);
+    const bool closes = task->opcode() == abi::kClose && (generation & kClosesFd) != 0;
+    if (task->state == Task::State::kClosing) {
+      ::close(task->fd);
+    } else if (closes && !task->begun) {
+      ::close(task->sqe.fd);
+    }
+    account_close(static_cast<uint32_t>(task->sqe.user_data), generation, -ECANCELED);
   }
   for (size_t fd = 0; fd < descriptors_.size(); ++fd) {
     if (descriptors_[fd] != nullptr && descriptors_[fd]->kept) ::close(static_cast<int>(fd));

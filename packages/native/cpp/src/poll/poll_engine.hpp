@@ -20,8 +20,8 @@ namespace ouro {
 class PollEngine final : public Engine {
  public:
   // Null on failure, with `error` = -errno.
-  static std::unique_ptr<PollEngine> create(uint32_t sq_entries, uv_loop_t* loop, Control* control,
-                                            std::span<Completion> batch, std::span<uint8_t> fd_table, int& error);
+  static std::unique_ptr<PollEngine> create(uint32_t sq_entries, uv_loop_t* loop, const SharedMemory& memory,
+                                            int& error);
   ~PollEngine() override;
 
   int submit() override;
@@ -56,7 +56,7 @@ class PollEngine final : public Engine {
     uint32_t flags;
   };
 
-  PollEngine(uv_loop_t* loop, Control* control, std::span<Completion> batch, std::span<uint8_t> fd_table);
+  PollEngine(uv_loop_t* loop, const SharedMemory& memory);
   int setup(uint32_t sq_entries);
 
   // Life of a task (poll_engine.cpp).
@@ -75,14 +75,14 @@ class PollEngine final : public Engine {
   void end_later(Task* task, int32_t result);
   void fail_links(Task* task, bool mute);
   void release_held();
-  void discard(const Completion& completion);
-  void discard_rest();
 
   // Descriptors.
   Descriptor& descriptor(int fd);
   bool owned(int fd) const;
   void unpark(Task* task);
   void let_go(int fd);
+  static bool must_wait(int fd, uint32_t events);
+  bool is_behind(const Task* task);
   int resolve(Task* task, int32_t fd, bool fixed, int& out);
   void on_ready(int fd, uint32_t events);
   void send_to_pool(Task* task);
@@ -154,8 +154,6 @@ class PollEngine final : public Engine {
   uint32_t sq_entries_ = 0;
   uint32_t sq_submitted_ = 0;
   uint32_t in_flight_ = 0;
-  std::span<Completion> batch_;
-  std::span<uint8_t> fd_table_;
   std::deque<Completion> completions_;
   uint32_t looks_skipped_ = 0;
   uint64_t posted_ = 0;

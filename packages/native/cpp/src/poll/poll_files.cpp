@@ -82,7 +82,8 @@ class Parts {
   bool vector_ = false;
 };
 
-constexpr int kNowait = 8;  // RWF_NOWAIT
+constexpr int kNowait = 8;        // RWF_NOWAIT
+constexpr uint32_t kHipri = 1;  // RWF_HIPRI
 
 int64_t transfer(const Task& task, const Parts& parts, int64_t offset, int flags) {
   const bool out = writes(task.opcode());
@@ -201,6 +202,7 @@ Step PollEngine::try_transfer(Task* task) {
   const abi::Sqe& sqe = task->sqe;
   const abi::Opcode opcode = task->opcode();
   if (!task->begun) {
+    if ((sqe.op_flags & kHipri) != 0) return Step::done(-EINVAL);
     if (is_vector(opcode) && sqe.len > kMostParts) return Step::done(-EINVAL);
     if (opcode == abi::kReadFixed || opcode == abi::kWriteFixed) {
       if (const int error = buffers_.check(sqe.buf, sqe.addr, sqe.len); error != 0) return Step::done(error);
@@ -305,28 +307,27 @@ Step PollEngine::try_splice(Task* task) {
   }
   task->fd = task->out_fd;
   task->other_fd = task->in_fd;
+  const auto in_pool = [](int fd) {
+    struct stat about {};
+    return ::fstat(fd, &about) == 0 && is_file(about);
+  };
+  const bool blocks = in_pool(task->in_fd) || in_pool(task->out_fd);
+  if (task->result != -EAGAIN) {
+    if (blocks) return Step::pool();
+    work(*task);
+    if (task->result != -EAGAIN) return finish_work(task);
+  }
+  task->result = 0;
+  if ((flags & SPLICE_F_NONBLOCK) != 0) return Step::done(-EAGAIN);
   // Whoever is not ready is who it waits for.
-  std::array<pollfd, 2> ends{pollfd{task->other_fd, POLLIN, 0}, pollfd{task->out_fd, POLLOUT, 0}};
+  std::array<pollfd, 2> ends{pollfd{task->in_fd, POLLIN, 0}, pollfd{task->out_fd, POLLOUT, 0}};
   if (::poll(ends.data(), ends.size(), 0) < 0) return Step::done(-errno);
   for (const pollfd& end : ends) {
-    if ((end.revents & POLLNVAL) != 0) return Step::done(-EBADF);
-  }
-  struct stat in {};
-  struct stat out {};
-  if (::fstat(task->other_fd, &in) != 0 || ::fstat(task->out_fd, &out) != 0) return Step::done(-errno);
-  const auto wait_for = [&](const pollfd& end) {
-    // What the call would refuse anyway is not waited for.
-    if ((flags & SPLICE_F_NONBLOCK) != 0 || (!S_ISFIFO(in.st_mode) && !S_ISFIFO(out.st_mode)) ||
-        (tees && !(S_ISFIFO(in.st_mode) && S_ISFIFO(out.st_mode)))) {
-      return Step::pool();
-    }
+    if (end.revents != 0) continue;
     task->fd = end.fd;
     return Step::wait(static_cast<uint32_t>(end.events));
-  };
-  for (const pollfd& end : ends) {
-    if (end.revents == 0) return wait_for(end);
   }
-  return Step::pool();
+  return Step::again();
 }
 
 #else
@@ -473,8 +474,15 @@ Step PollEngine::finish_work(Task* task) {
   const abi::Sqe& sqe = task->sqe;
   switch (task->opcode()) {
     case abi::kOpenat:
-    case abi::kOpenat2:
+    case abi::kOpenat2: {
+      struct stat about {};
+      if (task->cancelled && task->result >= 0 && ::fstat(task->result, &about) == 0 && S_ISFIFO(about.st_mode)) {
+        // What it waited for was us: see nudge.
+        ::close(task->result);
+        return Step::done(-EINTR);
+      }
       return installed(task, task->result, sqe.file);
+    }
     case abi::kRead:
     case abi::kReadv:
     case abi::kReadFixed:
@@ -489,7 +497,7 @@ Step PollEngine::finish_work(Task* task) {
     }
     case abi::kSplice:
     case abi::kTee:
-      if (task->result == -EAGAIN && (sqe.op_flags & 2) == 0) return Step::again();
+      if (task->result == -EAGAIN) return Step::again();
       return Step::shorter(task->result, task->result != static_cast<int32_t>(sqe.len));
     default:
       return Step::done(task->result);

@@ -9,6 +9,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #ifdef __linux__
@@ -24,7 +25,7 @@ constexpr uint32_t kReads = POLLIN;
 constexpr uint32_t kWrites = POLLOUT;
 // Completions of one multishot op before others come first.
 constexpr int kMostShots = 64;
-constexpr uint32_t kMostBundled = 64;
+constexpr uint32_t kMostBundled = 256;
 
 template <class Call>
 ssize_t retry(Call call) {
@@ -127,8 +128,10 @@ Step PollEngine::try_accept(Task* task) {
   if ((sqe.ioprio & ~kFlags) != 0) return Step::done(-EINVAL);
   if (many && sqe.file != 0 && sqe.file != abi::kFileIndexAlloc) return Step::done(-EINVAL);
   if (sqe.file != 0 && (sqe.op_flags & O_CLOEXEC) != 0) return Step::done(-EINVAL);
-  if (!task->begun && (sqe.ioprio & abi::kAcceptPollFirst) != 0) return Step::wait(kReads);
-  if (!many && !task->begun && !descriptor(task->fd).waiting.empty()) return Step::wait(kReads);
+  if (!task->begun && (sqe.ioprio & abi::kAcceptPollFirst) != 0 && must_wait(task->fd, kReads)) {
+    return Step::wait(kReads);
+  }
+  if (is_behind(task)) return Step::wait(kReads);
   const NonBlocking quick(task->fd);
   for (int shots = 0; shots < kMostShots; ++shots) {
     auto* address = many ? nullptr : task->at<sockaddr>(sqe.addr);
@@ -175,13 +178,8 @@ Step PollEngine::try_recv(Task* task) {
   const bool many = (sqe.ioprio & abi::kRecvMultishot) != 0;
   if ((sqe.ioprio & ~kFlags) != 0) return Step::done(-EINVAL);
   if (many && (!task->has(abi::kBufferSelect) || (sqe.op_flags & MSG_WAITALL) != 0)) return Step::done(-EINVAL);
-  if (!task->begun && (sqe.ioprio & abi::kPollFirst) != 0) return Step::wait(kReads);
-  if (!task->begun && !descriptor(task->fd).waiting.empty()) {
-    // Somebody waits for the same: what comes is his first.
-    for (Task* other = descriptor(task->fd).waiting.first(); other != nullptr; other = other->list_next) {
-      if (other->opcode() == abi::kRecv) return Step::wait(kReads);
-    }
-  }
+  if (!task->begun && (sqe.ioprio & abi::kPollFirst) != 0 && must_wait(task->fd, kReads)) return Step::wait(kReads);
+  if (is_behind(task)) return Step::wait(kReads);
   if (task->has(abi::kBufferSelect)) return try_recv_provided(task);
   const int flags = static_cast<int>(sqe.op_flags) | MSG_DONTWAIT;
   for (;;) {
@@ -271,7 +269,7 @@ Step PollEngine::try_send(Task* task) {
     if ((sqe.ioprio & abi::kFixedBuf) != 0) {
       if (const int error = buffers_.check(sqe.buf, sqe.addr, sqe.len); error != 0) return Step::done(error);
     }
-    if ((sqe.ioprio & abi::kPollFirst) != 0) return Step::wait(kWrites);
+    if ((sqe.ioprio & abi::kPollFirst) != 0 && must_wait(task->fd, kWrites)) return Step::wait(kWrites);
   }
   if (task->has(abi::kBufferSelect)) return try_send_provided(task);
   const int flags = static_cast<int>(sqe.op_flags) | MSG_DONTWAIT | kQuiet;
@@ -294,32 +292,42 @@ Step PollEngine::try_send(Task* task) {
 Step PollEngine::try_send_provided(Task* task) {
   const abi::Sqe& sqe = task->sqe;
   const bool bundles = (sqe.ioprio & abi::kBundle) != 0;
+  const bool whole = (sqe.op_flags & MSG_WAITALL) != 0;
   const bool waited = task->begun;
   std::array<Picked, kMostBundled> picks;
   std::array<iovec, kMostBundled> parts;
   for (;;) {
     BufferGroup* group = groups_.find(sqe.buf);
+    // The same as before, if this goes on with what has begun: nothing is used up until all of it is sent.
     const uint32_t count = group == nullptr ? 0 : group->pick(picks.data(), bundles ? kMostBundled : 1, sqe.len);
-    if (count == 0) return Step::done(-ENOBUFS);
+    if (count == 0) return Step::done(task->moved > 0 ? static_cast<int64_t>(task->moved) : -ENOBUFS);
     uint64_t wanted = 0;
+    uint64_t skip = task->moved;
+    size_t used_parts = 0;
     for (uint32_t i = 0; i < count; ++i) {
-      parts[i] = {task->at<void>(picks[i].address), picks[i].length};
       wanted += picks[i].length;
+      const auto gone = std::min<uint64_t>(skip, picks[i].length);
+      skip -= gone;
+      if (gone < picks[i].length) parts[used_parts++] = {task->at<void>(picks[i].address + gone), picks[i].length - gone};
     }
     msghdr message{};
     message.msg_iov = parts.data();
-    message.msg_iovlen = count;
+    message.msg_iovlen = used_parts;
     const int flags = static_cast<int>(sqe.op_flags) | MSG_DONTWAIT | kQuiet;
     const ssize_t result = retry([&] { return ::sendmsg(task->fd, &message, flags); });
     if (would_block(result)) {
       return (sqe.op_flags & MSG_DONTWAIT) != 0 ? Step::done(-EAGAIN) : Step::wait(kWrites);
     }
-    if (result < 0) return Step::done(result);
-    const uint32_t used = group->commit(count, static_cast<uint64_t>(result));
-    const bool whole = static_cast<uint64_t>(result) == wanted;
+    if (result < 0 && task->moved == 0) return Step::done(result);
+    if (result > 0) task->moved += static_cast<uint64_t>(result);
+    if (result > 0 && whole && task->moved < wanted) continue;
+    const uint64_t total = std::exchange(task->moved, 0);
+    const uint32_t used = group->commit(count, total);
     Picked next;
-    if (!bundles || !whole || waited || group->pick(&next, 1, 0) == 0) return Step::done(result, used);
-    post_more(task, static_cast<int32_t>(result), used);
+    if (!bundles || total < wanted || waited || group->pick(&next, 1, 0) == 0) {
+      return Step::shorter(static_cast<int64_t>(total), whole && total < wanted, used);
+    }
+    post_more(task, static_cast<int32_t>(total), used);
   }
 }
 
@@ -330,7 +338,7 @@ Step PollEngine::try_message(Task* task, bool sends) {
                              ? static_cast<uint16_t>(abi::kPollFirst | abi::kZcReportUsage)
                              : abi::kPollFirst;
   if ((sqe.ioprio & ~known) != 0 || task->has(abi::kBufferSelect)) return Step::done(-EINVAL);
-  if (!task->begun && (sqe.ioprio & abi::kPollFirst) != 0) return Step::wait(events);
+  if (!task->begun && (sqe.ioprio & abi::kPollFirst) != 0 && must_wait(task->fd, events)) return Step::wait(events);
   auto* given = task->at<msghdr>(sqe.addr);
   uint64_t wanted = 0;
   for (size_t i = 0; i < given->msg_iovlen; ++i) wanted += given->msg_iov[i].iov_len;

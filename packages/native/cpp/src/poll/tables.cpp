@@ -68,7 +68,7 @@ int FileTable::at(uint32_t index) const {
 int FileTable::install(int fd, uint32_t file_index, int& replaced) {
   const std::lock_guard lock(mutex_);
   replaced = -1;
-  int error = exists_ ? 0 : ENXIO;
+  int error = exists_ ? 0 : file_index == abi::kFileIndexAlloc ? ENFILE : ENXIO;
   uint32_t index = file_index - 1;
   if (error == 0 && file_index == abi::kFileIndexAlloc) {
     error = ENFILE;
