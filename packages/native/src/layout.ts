@@ -34,6 +34,10 @@ export const BATCH_OFFSET = 4096;
 export const BATCH_CAPACITY = 1024;
 export const COMPLETION_WORDS = 4;
 
+/** Byte offset of the table of closes that are linked behind other ops, and how many it has: slot, generation, fd + 1, 0. */
+export const LINKED_CLOSES_OFFSET = 20_480;
+export const LINKED_CLOSES = 1024;
+
 /** 32-bit words of one SQE. */
 export const SQE_WORDS = 16;
 

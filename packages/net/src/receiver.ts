@@ -65,10 +65,10 @@ export class Receiver implements Completion, BatchEnd {
   /** Where bytes arrive if there are no provided buffers: memory that no script sees. */
   #own: Buffer | null = null;
   readonly #chunks: Buffer[] = [];
-  /** What the batch in hand has brought: where it lies, its length, the buffer to give back (or -1). */
+  /** What the batch in hand has brought: where it lies, its length, the buffer that it is in (-1 for memory of our own). */
   #pieceAt = 0;
   #pieceLength = 0;
-  #pieceSpent = -1;
+  #pieceBuffer = -1;
   /** The same of further pieces, three numbers each. */
   #morePieces: number[] | null = null;
   #gathered = 0;
@@ -191,7 +191,7 @@ export class Receiver implements Completion, BatchEnd {
     const buffers = this.#buffers;
     if (result > 0) {
       if (buffers === null) this.#arrived(0, result, -1);
-      else this.#arrived(buffers.take(flags, result), result, BufferRing.spent(flags));
+      else this.#arrived(buffers.take(flags, result), result, BufferRing.bufferOf(flags));
     } else {
       // The ring was empty: every buffer that was out has been copied and given back by the end of this batch, so
       // arming again is all it takes. Being stopped is our own doing.
@@ -208,19 +208,19 @@ export class Receiver implements Completion, BatchEnd {
   }
 
   /** Notes where bytes lie; what one batch brings is copied out together, when it is over. */
-  #arrived(at: number, length: number, spent: number): void {
+  #arrived(at: number, length: number, buffer: number): void {
     if (this.#closed) {
-      if (spent >= 0) this.#buffers?.give(spent);
+      if (buffer >= 0) this.#buffers?.release(buffer);
       return;
     }
     if (this.#gathered === 0) {
       reactor().afterBatch(this);
       this.#pieceAt = at;
       this.#pieceLength = length;
-      this.#pieceSpent = spent;
+      this.#pieceBuffer = buffer;
     } else {
       this.#morePieces ??= [];
-      this.#morePieces.push(at, length, spent);
+      this.#morePieces.push(at, length, buffer);
     }
     this.#gathered += length;
   }
@@ -236,7 +236,7 @@ export class Receiver implements Completion, BatchEnd {
     let chunk = this.#allocate();
     if (this.#morePieces === null && this.#gathered <= MOST_CHUNK) {
       copy(this.#source, this.#pieceAt, chunk, 0, this.#pieceLength);
-      if (this.#pieceSpent >= 0) this.#buffers?.give(this.#pieceSpent);
+      if (this.#pieceBuffer >= 0) this.#buffers?.release(this.#pieceBuffer);
     } else {
       chunk = this.#gatherMany(chunk);
     }
@@ -261,7 +261,7 @@ export class Receiver implements Completion, BatchEnd {
 
   /** Fills chunk after chunk and delivers all but the last. */
   #gatherMany(first: Buffer): Buffer {
-    const pieces = [this.#pieceAt, this.#pieceLength, this.#pieceSpent, ...(this.#morePieces ?? [])];
+    const pieces = [this.#pieceAt, this.#pieceLength, this.#pieceBuffer, ...(this.#morePieces ?? [])];
     this.#morePieces = null;
     const source = this.#source;
     let chunk = first;
@@ -282,7 +282,7 @@ export class Receiver implements Completion, BatchEnd {
         at += part;
         length -= part;
       }
-      if (pieces[i + 2] >= 0) this.#buffers?.give(pieces[i + 2]);
+      if (pieces[i + 2] >= 0) this.#buffers?.release(pieces[i + 2]);
     }
     return chunk;
   }

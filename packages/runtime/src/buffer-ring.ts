@@ -46,9 +46,9 @@ export class BufferRing implements Disposable {
   readonly #filled: Uint32Array;
   /** Which buffer was given after each: the order in which a bundle fills them. */
   readonly #following: Uint16Array;
-  /** Leases of each buffer that have not been given back. */
+  /** Completions of each buffer whose bytes are still in use. */
   readonly #leases: Uint32Array;
-  /** 1 where the kernel has done with a buffer that is still leased. */
+  /** 1 where the kernel has done with a buffer that is still in use. */
   readonly #spent: Uint8Array;
   #last = 0;
   #provided = 0;
@@ -118,23 +118,26 @@ export class BufferRing implements Disposable {
     return this.#group.closed;
   }
 
-  /** Where in `bytes` the `length` bytes lie that a completion with these flags brought. Ask once for each. */
+  /**
+   * Where in `bytes` the `length` bytes lie that a completion with these flags brought. Ask once for each that has
+   * `IORING_CQE_F_BUFFER`, and tell `release` its `bufferOf` when they have been used.
+   */
   take(flags: number, length: number): number {
     const buffer = flags >>> IORING_CQE_BUFFER_SHIFT;
     const filled = this.#filled[buffer];
     this.#filled[buffer] = filled + length;
-    if ((flags & IORING_CQE_F_BUF_MORE) === 0) this.#available--;
+    this.#leases[buffer]++;
+    if ((flags & IORING_CQE_F_BUF_MORE) === 0) this.#finish(buffer);
     return buffer * this.#stride + filled;
   }
 
-  /** The buffer to `give` back once the bytes have been used; -1 where the kernel goes on filling it, or used none. */
-  static spent(flags: number): number {
-    const used = (flags & (IORING_CQE_F_BUFFER | IORING_CQE_F_BUF_MORE)) === IORING_CQE_F_BUFFER;
-    return used ? flags >>> IORING_CQE_BUFFER_SHIFT : -1;
+  /** The buffer that a completion with these flags filled; -1 if it used none. */
+  static bufferOf(flags: number): number {
+    return (flags & IORING_CQE_F_BUFFER) === 0 ? -1 : flags >>> IORING_CQE_BUFFER_SHIFT;
   }
 
   /** Gives a buffer back to the kernel. Its bytes are the kernel's from here on. */
-  give(buffer: number): void {
+  #give(buffer: number): void {
     const group = this.#group;
     if (group.closed) return;
     this.#filled[buffer] = 0;
@@ -178,12 +181,16 @@ export class BufferRing implements Disposable {
     this.#available--;
   }
 
-  /** @internal Ends a lease. */
-  unlease(buffer: number): void {
+  /**
+   * Notes that the bytes of one completion have been used. Others may have brought more of the same buffer: the kernel gets
+   * it back when all of them have been, and it has done with it itself. (Not when its last bytes have: who got those
+   * may be done before the others, and a full queue is flushed at any time.)
+   */
+  release(buffer: number): void {
     this.#leases[buffer]--;
     if (this.#leases[buffer] === 0 && this.#spent[buffer] === 1) {
       this.#spent[buffer] = 0;
-      this.give(buffer);
+      this.#give(buffer);
     }
   }
 
@@ -203,7 +210,7 @@ export class BufferRing implements Disposable {
 
   #provide(count: number): void {
     const end = this.#provided + count;
-    while (this.#provided < end) this.give(this.#provided++);
+    while (this.#provided < end) this.#give(this.#provided++);
   }
 
   /** Whether the kernel has a buffer. If not, `resume` is called when it has got one. */
@@ -267,7 +274,7 @@ export class RingLease implements Disposable {
   [Symbol.dispose](): void {
     if (this.#over) return;
     this.#over = true;
-    for (const buffer of this.#buffers) this.#ring.unlease(buffer);
+    for (const buffer of this.#buffers) this.#ring.release(buffer);
   }
 }
 

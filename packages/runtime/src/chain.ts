@@ -136,10 +136,10 @@ class Chain extends Group<unknown[]> {
       const last = index === members.length - 1;
       const tie = last ? 0 : this.#hard[index] ? IOSQE_IO_HARDLINK : IOSQE_IO_LINK;
       if (!timers.includes(member)) {
-        member.push(r, slots[index], tie);
+        member.push(r, slots[index], tie, index > 0);
         return;
       }
-      member.push(r, slots[index], last ? IOSQE_IO_LINK : tie);
+      member.push(r, slots[index], last ? IOSQE_IO_LINK : tie, index > 0);
       const slot = timerSlots[timers.indexOf(member)];
       const timespec = placeTimespec(r, slot, member.timeout);
       const head = IORING_OP_LINK_TIMEOUT | (last ? 0 : IOSQE_IO_LINK << 8);

@@ -5,9 +5,9 @@ import {
   IORING_NOTIF_USAGE_ZC_COPIED,
   IORING_OP_CLOSE,
 } from '@ouro/native/abi';
-import type { Attached } from './descriptor.ts';
+import type { Attached, Descriptor } from './descriptor.ts';
 import { Future } from './future.ts';
-import type { Op } from './op.ts';
+import type { Op, Rare } from './op.ts';
 import { NO_TIMEOUT } from './op-options.ts';
 import { discardResult, errorOf, gaveUp, HANDLE_CLOSED, timeoutErrorOf } from './operation.ts';
 import { type Reactor, reactor } from './reactor.ts';
@@ -35,11 +35,16 @@ export class Member implements Completion, Attached {
   #early = 0;
   /** Memory that the op's `place` has made: see `Operation.start`. */
   hold: unknown = null;
+  readonly #descriptor: Descriptor | null;
+  readonly #refers: Rare;
 
   constructor(group: Group<unknown>, index: number, op: Op<unknown>, timeout: number) {
     this.#group = group;
     this.#index = index;
     this.op = op;
+    // The op may be made one on other handles while this flight lasts.
+    this.#descriptor = op.descriptor;
+    this.#refers = op.rare;
     this.timeout = timeout;
   }
 
@@ -51,12 +56,19 @@ export class Member implements Completion, Attached {
     return this.op.kind.syscall;
   }
 
-  /** Queues it in a slot that it has taken, with more `IOSQE_*` bits, those of a link, than the op has itself. */
-  push(r: Reactor, slot: number, link: number): void {
+  /**
+   * Queues it in a slot that it has taken, with more `IOSQE_*` bits, those of a link, than the op has itself.
+   *
+   * @param behind whether it is linked behind another op
+   */
+  push(r: Reactor, slot: number, link: number, behind = false): void {
     const { op } = this;
     op.place(slot);
     this.hold = op.hold;
-    if (op.opcode === IORING_OP_CLOSE && op.file === 0) r.closes(slot);
+    if (op.opcode === IORING_OP_CLOSE && op.file === 0) {
+      if (behind) r.mayClose(slot);
+      else r.closes(slot);
+    }
     const head = op.head | (link << 8);
     r.push(slot, head, op.fd, op.off, op.addr, op.len, op.opFlags, op.buf, op.file, op.addr3);
     this.slot = slot;
@@ -64,7 +76,8 @@ export class Member implements Completion, Attached {
 
   /** Notes that it is about to be queued: its handle waits for it from here on. */
   attach(): void {
-    const { descriptor, opens, closes, also } = this.op;
+    const descriptor = this.#descriptor;
+    const { opens, closes, also } = this.#refers;
     opens?.beginOpening(this);
     closes?.beginEmptying();
     descriptor?.attach(this);
@@ -77,7 +90,7 @@ export class Member implements Completion, Attached {
       // (Of a multishot op, which is for `stream`, what has been opened is nobody's.)
       if (result < 0 || !discardResult(this.op, result, this.slot)) this.#early = result;
       // What is awaited now is the peer or the network. The descriptor can be closed meanwhile.
-      this.op.descriptor?.detach(this);
+      this.#descriptor?.detach(this);
       return;
     }
     if ((cqeFlags & IORING_CQE_F_NOTIF) === 0) this.finish(result, cqeFlags);
@@ -98,10 +111,10 @@ export class Member implements Completion, Attached {
   }
 
   detach(): void {
-    const { descriptor, opens, closes, also } = this.op;
+    const { opens, closes, also } = this.#refers;
     opens?.endOpening(this);
     closes?.endEmptying();
-    descriptor?.detach(this);
+    this.#descriptor?.detach(this);
     also?.detach(this);
   }
 

@@ -1,7 +1,13 @@
-import { IOSQE_FIXED_FILE } from '@ouro/native/abi';
+import {
+  IOSQE_CQE_SKIP_SUCCESS,
+  IOSQE_FIXED_FILE,
+  IOSQE_IO_DRAIN,
+  IOSQE_IO_HARDLINK,
+  IOSQE_IO_LINK,
+} from '@ouro/native/abi';
 import type { Cancellable } from './cancel.ts';
 import type { Descriptor } from './descriptor.ts';
-import { checkInteger, type ErrorDetail, invalidType } from './errors.ts';
+import { checkInteger, type ErrorDetail, invalidType, outOfRange } from './errors.ts';
 
 // A method's type, so that an OpKind<string> still is an OpKind<unknown>.
 type Drop<T> = { drop(value: T): void }['drop'];
@@ -84,15 +90,22 @@ export interface Opens {
   endEmptying(): void;
 }
 
-/** Fields that few ops need. */
-interface Rare {
-  file: number;
-  addr3: number;
-  detail: ErrorDetail | null;
-  opens: Opens | null;
-  closes: Opens | null;
-  also: Descriptor | null;
+/** Fields that few ops need. Replaced as a whole, so that an op in flight keeps those that it was begun with. */
+export interface Rare {
+  readonly file: number;
+  readonly addr3: number;
+  readonly detail: ErrorDetail | null;
+  readonly opens: Opens | null;
+  readonly closes: Opens | null;
+  readonly also: Descriptor | null;
 }
+
+/**
+ * `IOSQE_*` bits that are no op's own. Links concern whatever is queued next, which may be the runtime's own watch on Node's loop:
+ * `chain` makes them. Draining waits for all that is in flight, which never ends: that watch is. And an op without
+ * a completion would be in flight for ever.
+ */
+const NOT_OURS_TO_GIVE = IOSQE_IO_DRAIN | IOSQE_IO_LINK | IOSQE_IO_HARDLINK | IOSQE_CQE_SKIP_SUCCESS;
 
 const NONE: Rare = { file: 0, addr3: 0, detail: null, opens: null, closes: null, also: null };
 
@@ -125,7 +138,7 @@ export class Op<T> {
 
   constructor(kind: OpKind<T>, opcode: number, off = 0, addr = 0, len = 0, opFlags = 0) {
     this.kind = kind;
-    this.head = opcode;
+    this.head = opcode & 0xff;
     this.off = off;
     this.addr = addr;
     this.len = len;
@@ -136,12 +149,18 @@ export class Op<T> {
     return this.head & 0xff;
   }
 
-  /** `IOSQE_*` bits. */
+  /**
+   * `IOSQE_*` bits. Links, `IOSQE_IO_DRAIN` and `IOSQE_CQE_SKIP_SUCCESS` are refused with a RangeError: `chain` links ops, and each
+   * must have its completion.
+   */
   get flags(): number {
     return (this.head >>> 8) & 0xff;
   }
 
   set flags(bits: number) {
+    if ((bits & NOT_OURS_TO_GIVE) !== 0 || (bits & ~0xff) !== 0) {
+      throw outOfRange('flags', 'IOSQE_* bits without links, IO_DRAIN and CQE_SKIP_SUCCESS', bits);
+    }
     this.head = (this.head & ~0xff00) | (bits << 8);
   }
 
@@ -159,7 +178,7 @@ export class Op<T> {
   }
 
   set file(value: number) {
-    this.#own().file = value;
+    this.rare = { ...this.rare, file: value };
   }
 
   /** `addr3`, `optval`. */
@@ -168,7 +187,7 @@ export class Op<T> {
   }
 
   set addr3(value: number) {
-    this.#own().addr3 = value;
+    this.rare = { ...this.rare, addr3: value };
   }
 
   /** Path and the like, for errors. */
@@ -177,7 +196,7 @@ export class Op<T> {
   }
 
   set detail(value: ErrorDetail | null) {
-    this.#own().detail = value;
+    this.rare = { ...this.rare, detail: value };
   }
 
   /** The place that the op opens into; null where the kernel chooses one, or for ordinary descriptors. */
@@ -186,7 +205,7 @@ export class Op<T> {
   }
 
   set opens(value: Opens | null) {
-    this.#own().opens = value;
+    this.rare = { ...this.rare, opens: value };
   }
 
   /** The place that the op empties, of ops in chains that close what the chain has opened. */
@@ -195,7 +214,7 @@ export class Op<T> {
   }
 
   set closes(value: Opens | null) {
-    this.#own().closes = value;
+    this.rare = { ...this.rare, closes: value };
   }
 
   /** Another handle that it refers to (what a splice takes from, the directory of a new name): it is that one's as well. */
@@ -204,7 +223,7 @@ export class Op<T> {
   }
 
   set also(value: Descriptor | null) {
-    this.#own().also = value;
+    this.rare = { ...this.rare, also: value };
   }
 
   /** Whether a handle that it refers to has been closed. */
@@ -215,11 +234,6 @@ export class Op<T> {
     return (
       (also !== null && also.fd < 0) || (opens !== null && opens.fd < 0) || (closes !== null && closes.fd < 0)
     );
-  }
-
-  #own(): Rare {
-    if (this.rare === NONE) this.rare = { ...NONE };
-    return this.rare;
   }
 
   /**

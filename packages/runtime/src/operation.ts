@@ -14,7 +14,7 @@ import type { Descriptor, Listed } from './descriptor.ts';
 import { cancellation, closedError, Expired, systemError, timedOut, unsupportedError } from './errors.ts';
 import { isForced } from './forced.ts';
 import { awaitFast, Future } from './future.ts';
-import type { Op } from './op.ts';
+import type { Rare as OfOp, Op } from './op.ts';
 import { NO_TIMEOUT, type OpOptions, refusal, timeoutOf } from './op-options.ts';
 import { reactor } from './reactor.ts';
 import type { Completion } from './slots.ts';
@@ -76,8 +76,6 @@ interface Rare {
   timer: Deadline | null;
   /** What the first of two completions said, while the second is awaited. */
   early: number;
-  /** Memory that the op's `place` has made. */
-  hold: unknown;
 }
 
 /**
@@ -94,12 +92,17 @@ export class Operation<T> extends Future<T> implements Completion, Listed {
   /** @internal */
   previous: Listed | null = null;
   #descriptor: Descriptor | null = null;
+  /** Places and another handle that it refers to. The op itself may be made one of others meanwhile. */
+  readonly refers: OfOp;
+  /** What the kernel uses in this flight: the same op may be in flight again, with other memory. */
+  hold: unknown = null;
   /** What few ops have: made when first needed, so that the others need not carry it. */
   #rare: Rare | null = null;
 
   constructor(op: Op<T>) {
     super();
     this.op = op;
+    this.refers = op.rare;
   }
 
   get resultIsFd(): boolean {
@@ -122,10 +125,7 @@ export class Operation<T> extends Future<T> implements Completion, Listed {
   start(timeout: number = NO_TIMEOUT): this {
     const { op } = this;
     const slot = reactor().take(this);
-    const { hold } = op;
     op.place(slot);
-    // The same op may be in flight twice, and the second place takes the place of this one's memory.
-    if (op.hold !== hold) this.#own().hold = op.hold;
     return this.enqueue(slot, op.off, op.addr, op.len, timeout);
   }
 
@@ -150,6 +150,7 @@ export class Operation<T> extends Future<T> implements Completion, Listed {
     const r = reactor();
     const { head, fd, opFlags, buf } = op;
     const { file, addr3 } = op.rare;
+    this.hold = op.hold;
     if ((head & 0xff) === IORING_OP_CLOSE && file === 0) r.closes(slot);
     if (timeout === NO_TIMEOUT) r.push(slot, head, fd, off, addr, len, opFlags, buf, file, addr3);
     else if (isForced(op)) {
@@ -270,7 +271,8 @@ export class Operation<T> extends Future<T> implements Completion, Listed {
 
   #leave(): void {
     this.slot = -1;
-    const { opens, closes, also } = this.op.rare;
+    this.hold = null;
+    const { opens, closes, also } = this.refers;
     opens?.endOpening(this);
     closes?.endEmptying();
     also?.detach(this);
@@ -289,7 +291,6 @@ export class Operation<T> extends Future<T> implements Completion, Listed {
       timeout: 0,
       timer: null,
       early: 0,
-      hold: null,
     };
     return this.#rare;
   }
@@ -306,12 +307,12 @@ export class Operation<T> extends Future<T> implements Completion, Listed {
   /** Lets the op keep the process alive (the default), or not. */
   setRef(refed: boolean): void {
     this.refed = refed;
-    if (this.slot >= 0) reactor().setRef(this.slot, refed);
+    if (this.inFlight) reactor().setRef(this.slot, refed);
   }
 
-  /** Whether the kernel has the op, or is about to get it. */
+  /** Whether the kernel has the op, or is about to get it. Not while its result is decoded: the slot is given on by then. */
   get inFlight(): boolean {
-    return this.slot >= 0;
+    return this.slot >= 0 && reactor().slots.completions[this.slot] === this;
   }
 
   get cancelled(): boolean {
@@ -324,7 +325,7 @@ export class Operation<T> extends Future<T> implements Completion, Listed {
   }
 
   override cancel(reason?: unknown): void {
-    if (this.slot < 0 || this.cancelled) return;
+    if (!this.inFlight || this.cancelled) return;
     const rare = this.#own();
     rare.cancelled = true;
     rare.reason = reason;
@@ -346,9 +347,10 @@ function withBytes(error: Error, bytesTransferred: number): Error {
  */
 export function begin<O extends Operation<unknown>>(operation: O, options?: OpOptions): O {
   const refused = refusal(options);
-  const { descriptor, rare } = operation.op;
-  rare.opens?.beginOpening(operation);
-  rare.closes?.beginEmptying();
+  const { descriptor } = operation.op;
+  const { opens, closes, also } = operation.refers;
+  opens?.beginOpening(operation);
+  closes?.beginEmptying();
   if (refused !== undefined) operation.abandon(refused);
   else if (operation.op.refersToClosed) operation.abandon(closedError(operation.op.kind.syscall));
   else {
@@ -356,7 +358,7 @@ export function begin<O extends Operation<unknown>>(operation: O, options?: OpOp
       operation.in(descriptor);
       if (!descriptor.refed) operation.refed = false;
     }
-    rare.also?.attach(operation);
+    also?.attach(operation);
     try {
       if (!reactor().supports(operation.op.opcode)) operation.startElsewhere();
       else if (options === undefined) operation.start();

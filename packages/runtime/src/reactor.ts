@@ -17,6 +17,8 @@ import {
   COMPLETION_WORDS,
   FD_HIGH,
   LENDS_MEMORY,
+  LINKED_CLOSES,
+  LINKED_CLOSES_OFFSET,
   REFS,
   SLOT_IGNORED,
   SQ_HEAD,
@@ -66,6 +68,9 @@ export class Reactor {
   readonly #sqes: Uint32Array;
   readonly #batch: Int32Array;
   readonly #fds: Uint8Array;
+  readonly #linkedCloses: Uint32Array;
+  /** The slot of a close that may not be run, between `mayClose` and `push`. */
+  #mayClose = -1;
   // Never shortened: setting an array's length costs a call into the runtime, and growing it again an allocation.
   readonly #gathering: (BatchEnd | null)[] = [];
   #gatherers = 0;
@@ -88,6 +93,7 @@ export class Reactor {
     this.#batch = new Int32Array(ring.shared, BATCH_OFFSET, BATCH_CAPACITY * COMPLETION_WORDS);
     this.#sqes = new Uint32Array(ring.sqes);
     this.#fds = new Uint8Array(ring.fds);
+    this.#linkedCloses = new Uint32Array(ring.shared, LINKED_CLOSES_OFFSET, LINKED_CLOSES * 4);
     this.#sqEntries = ring.sqEntries;
     this.#sqMask = ring.sqEntries - 1;
     this.slots = new Slots(native);
@@ -190,6 +196,16 @@ export class Reactor {
     if ((slots.generations[slot] & CLOSES_FD) !== 0) {
       this.#fds[fd] = 0;
       words[CLOSING]++;
+    } else if (this.#mayClose === slot) {
+      this.#mayClose = -1;
+      if (this.#fds[fd] === 1) {
+        const closes = this.#linkedCloses;
+        const entry = (slot % LINKED_CLOSES) * 4;
+        closes[entry] = slot;
+        closes[entry + 1] = slots.generations[slot];
+        closes[entry + 2] = fd + 1;
+        this.#fds[fd] = 0;
+      }
     }
     words[SQ_TAIL] = tail + 1;
     if (words[ARMED] === 0 && words[REFS] !== 0) this.addon.arm();
@@ -342,6 +358,14 @@ export class Reactor {
   /** Notes that the op in `slot`, which has been taken and not pushed, closes a descriptor. */
   closes(slot: number): void {
     this.slots.generations[slot] |= CLOSES_FD;
+  }
+
+  /**
+   * The same of one that is linked behind another op, and may never be run: teardown does not wait for it, and its
+   * descriptor is ours again if it was and the close is cancelled. To be followed by its `push`.
+   */
+  mayClose(slot: number): void {
+    this.#mayClose = slot;
   }
 
   /** Notes that the op in `slot`, which has been taken and not pushed, is a zero-copy send. */

@@ -7,10 +7,11 @@ import {
   IOSQE_BUFFER_SELECT,
 } from '@ouro/native/abi';
 import { type Cancellable, followersOf, type Members } from './cancel.ts';
+import type { Descriptor } from './descriptor.ts';
 import { cancellation, checkInteger, closedError, invalidType, unsupportedError } from './errors.ts';
 import { awaitFast, Deferred, type Future, rejected, resolved } from './future.ts';
 import { insist } from './insist.ts';
-import { Op } from './op.ts';
+import { Op, type Rare } from './op.ts';
 import { type OpOptions, refusal } from './op-options.ts';
 import { discardResult, errorOf } from './operation.ts';
 import { reactor } from './reactor.ts';
@@ -62,6 +63,9 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
   #slot = -1;
   /** Memory that the kernel uses in this flight: what the op's `place` has made. */
   hold: unknown = null;
+  /** What this flight is one on: the op may be made one on other handles while it lasts. */
+  #descriptor: Descriptor | null = null;
+  #refers: Rare | null = null;
   #begun = false;
   #stopping = false;
   #over = false;
@@ -150,7 +154,10 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
     }
     this.#slot = slot;
     this.#stopping = false;
-    const { opens, closes, descriptor, also } = op;
+    const { descriptor, rare } = op;
+    const { opens, closes, also } = rare;
+    this.#descriptor = descriptor;
+    this.#refers = rare;
     opens?.beginOpening(this);
     closes?.beginEmptying();
     descriptor?.attach(this);
@@ -158,11 +165,11 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
   }
 
   #detach(): void {
-    const { opens, closes, descriptor, also } = this.op;
-    opens?.endOpening(this);
-    closes?.endEmptying();
-    descriptor?.detach(this);
-    also?.detach(this);
+    const refers = this.#refers;
+    refers?.opens?.endOpening(this);
+    refers?.closes?.endEmptying();
+    this.#descriptor?.detach(this);
+    refers?.also?.detach(this);
   }
 
   complete(result: number, cqeFlags: number): void {

@@ -183,4 +183,36 @@ describe('a worker gives back its ring, its memory and its descriptors', () => {
     expect(stderr).toBe('');
     expect(JSON.parse(stdout)).toEqual(clean);
   }, 110_000);
+
+  it.each([
+    ['that failed', `await chain([nop(-5), close(fd)]).catch(() => {});`],
+    ['that waits', `chain([poll(pipe), close(fd)]).catch(() => {});`],
+    [
+      'that waits in spite of failures',
+      `chain([link(poll(pipe), { hard: true }), close(fd)]).catch(() => {});`,
+    ],
+  ])(
+    'at once, and closes what the end of a chain %s should have closed',
+    async (_name, closing) => {
+      const begin = performance.now();
+      const { stdout, stderr } = await runProgram(
+        workers(
+          3,
+          `const pipe = await File.open(workerData, 'r+');
+         for (let i = 0; i < 5; i++) {
+           const fd = await submit(new Open(OPEN, '/dev/null'));
+           ${closing}
+         }
+         await sleep(1);
+         parentPort.postMessage('busy');`,
+          `await once(worker, 'message'); await worker.terminate();`,
+        ),
+        limit,
+      );
+      expect(stderr).toBe('');
+      expect(JSON.parse(stdout)).toEqual(clean);
+      expect(performance.now() - begin).toBeLessThan(12_000); // three rounds, which took 5 seconds each
+    },
+    110_000,
+  );
 });

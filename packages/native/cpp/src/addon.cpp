@@ -186,6 +186,8 @@ Napi::Object Layout(Napi::Env env) {
 #undef OURO_COUNTER
   layout.Set("BATCH_OFFSET", kBatchOffset);
   layout.Set("BATCH_CAPACITY", kBatchCapacity);
+  layout.Set("LINKED_CLOSES_OFFSET", kLinkedClosesOffset);
+  layout.Set("LINKED_CLOSES", kLinkedCloses);
   layout.Set("COMPLETION_WORDS", sizeof(Completion) / sizeof(uint32_t));
   layout.Set("SQE_WORDS", sizeof(io_uring_sqe) / sizeof(uint32_t));
   layout.Set("RESULT_IS_FD", kResultIsFd);

@@ -7,7 +7,7 @@
 namespace ouro {
 namespace {
 
-constexpr size_t kSharedSize = kBatchOffset + kBatchCapacity * sizeof(Completion);
+constexpr size_t kSharedSize = kLinkedClosesOffset + kLinkedCloses * sizeof(LinkedClose);
 
 }  // namespace
 
@@ -37,6 +37,7 @@ Environment::Environment(Napi::Env env)
 int Environment::open(const UringOptions& options, Napi::Function dispatch) {
   int error = 0;
   engine_ = Uring::create(options, control(), {shared_.at<Completion>(kBatchOffset), kBatchCapacity},
+                          {shared_.at<LinkedClose>(kLinkedClosesOffset), kLinkedCloses},
                           {fd_table_.data(), fd_table_.size()}, error);
   if (!engine_) return error;
   hook_ = std::make_unique<LoopHook>(env_, loop_, *engine_);

@@ -68,6 +68,17 @@ inline constexpr uint32_t kSlotTeardown = 0xFFFFFFFD; // the cancel of everythin
 inline constexpr size_t kBatchOffset = 4096;
 inline constexpr uint32_t kBatchCapacity = 1024;
 
+// A close behind a link of a chain, which may never be run: its descriptor was disowned when it was queued, and is the
+// environment's again if the close is cancelled. Found by the slot; one whose place is taken over is forgotten.
+struct LinkedClose {
+  uint32_t slot;
+  uint32_t generation;
+  uint32_t fd_and_one;  // 0 for none
+  uint32_t reserved;
+};
+inline constexpr size_t kLinkedCloses = 1024;
+inline constexpr size_t kLinkedClosesOffset = kBatchOffset + kBatchCapacity * sizeof(Completion);
+
 // One byte a descriptor: 1 where this environment owns it. Descriptors beyond are not tracked.
 inline constexpr size_t kFdTableSize = 1U << 20;
 

@@ -226,6 +226,11 @@ bool Uring::account(const io_uring_cqe& cqe) {
       }
     }
   }
+  LinkedClose& close = linked_closes_[slot % kLinkedCloses];
+  if (close.fd_and_one != 0 && close.slot == slot && close.generation == generation) {
+    if (cqe.res == -ECANCELED) fd_table_[close.fd_and_one - 1] = 1;
+    close.fd_and_one = 0;
+  }
   if (slot == kSlotLoop) {
     loop_poll_armed_ = false;
     loop_poll_fired_ = true;

@@ -30,7 +30,8 @@ class Uring final : public Engine {
   // Null on failure, with `error` = -errno of the call that failed. -ENOTSUP: the kernel has io_uring but lacks
   // something that ouro cannot do without (see abi::kOpSendZc).
   static std::unique_ptr<Uring> create(const UringOptions& options, Control* control,
-                                       std::span<Completion> batch, std::span<uint8_t> fd_table, int& error);
+                                       std::span<Completion> batch, std::span<LinkedClose> linked_closes,
+                                       std::span<uint8_t> fd_table, int& error);
 
   int submit() override;
   int flush() override;
@@ -100,6 +101,7 @@ class Uring final : public Engine {
   io_uring_cqe* cqes_ = nullptr;
 
   std::span<Completion> batch_;
+  std::span<LinkedClose> linked_closes_;
   std::span<uint8_t> fd_table_;
   std::deque<Completion> spilled_;  // reaped while JavaScript was still reading the batch
   std::vector<uint8_t> opcodes_;

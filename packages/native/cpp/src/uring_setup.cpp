@@ -37,10 +37,12 @@ constexpr uint32_t kSmallestRing = 8;
 }  // namespace
 
 std::unique_ptr<Uring> Uring::create(const UringOptions& options, Control* control, std::span<Completion> batch,
+                                     std::span<LinkedClose> linked_closes,
                                      std::span<uint8_t> fd_table, int& error) {
   std::unique_ptr<Uring> ring(new Uring());  // the constructor is private: make_unique cannot reach it
   ring->control_ = control;
   ring->batch_ = batch;
+  ring->linked_closes_ = linked_closes;
   ring->fd_table_ = fd_table;
   error = ring->setup(options);
   if (error == 0) error = ring->map_rings();

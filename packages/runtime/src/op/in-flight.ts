@@ -36,7 +36,7 @@ export function placeOperands(
  * (ENOENT): a slot that has been given on has another generation.
  */
 export class NamingOp<T> extends Op<T> {
-  readonly #named: { readonly slot: number };
+  readonly #named: Operation<unknown> | Stream<unknown>;
 
   /**
    * @throws TypeError if `target` is not what `submit` or `stream` returned; an error with `code: 'ERR_INVALID_STATE'` if
@@ -63,8 +63,11 @@ export class NamingOp<T> extends Op<T> {
   /** Places the name, and an `off` beside it. */
   protected placeNamed(slot: number, off: number): void {
     const { slot: named } = this.#named;
-    const low = named < 0 ? NOBODY : named;
-    const high = named < 0 ? 0 : reactor().slots.generations[named];
+    const { completions, generations } = reactor().slots;
+    // While its result is decoded it still has its slot's number, and the slot may be somebody else's.
+    const there = named >= 0 && completions[named] === this.#named;
+    const low = there ? named : NOBODY;
+    const high = there ? generations[named] : 0;
     placeOperands(slot, off, off / 4_294_967_296, low, high);
   }
 }

@@ -83,10 +83,11 @@ const READ_MULTISHOT: OpKind<Buffer> = opKind<Buffer>('read', {
   endsWithHandle: true,
   decode: (count, op, _slot, flags) => {
     const ring = op.hold as BufferRing;
+    const buffer = BufferRing.bufferOf(flags);
+    if (buffer < 0) return END_OF_STREAM; // no bytes
     const at = ring.take(flags, count);
     const bytes = Buffer.from(ring.bytes.subarray(at, at + count));
-    const spent = BufferRing.spent(flags);
-    if (spent >= 0) ring.give(spent);
+    ring.release(buffer);
     return count === 0 ? END_OF_STREAM : bytes;
   },
 });
