@@ -3,7 +3,7 @@ import { files } from './families/files.ts';
 import { guest } from './families/guest.ts';
 import { modes } from './families/modes.ts';
 import { ops } from './families/ops.ts';
-import { BenchError } from './harness/error.ts';
+import { BenchError, UsageError } from './harness/error.ts';
 import { machine } from './harness/machine.ts';
 import { type Family, type Options, parseOptions, USAGE } from './harness/options.ts';
 import { type Report, writeReports } from './harness/report.ts';
@@ -39,5 +39,5 @@ async function main(): Promise<void> {
 
 main().catch((error: unknown) => {
   console.error(error instanceof BenchError ? `bench: ${error.message}` : error);
-  process.exit(1);
+  process.exit(error instanceof UsageError ? 2 : 1);
 });

@@ -2,15 +2,13 @@
 import { parseArgs } from 'node:util';
 import { File } from '@ouro/fs';
 import { run } from '@ouro/runtime';
-import { explain } from './lib/errors.ts';
+import { ENDED_BY_SIGPIPE, explain } from './lib/errors.ts';
 
 const HELP = `usage: cat [FILE …]
 
 Writes files to standard output; - or nothing is standard input.`;
 
 const PIECE = 131_072;
-/** What a shell says of a program that SIGPIPE has ended; Node ignores that signal. */
-const ENDED_BY_SIGPIPE = 128 + 13;
 
 /** All the memory there is, however long the files are. */
 const pieces = [Buffer.allocUnsafeSlow(PIECE), Buffer.allocUnsafeSlow(PIECE)] as const;

@@ -4,25 +4,21 @@
  * (`O_DIRECT`), for which the buffers lie on page boundaries.
  */
 import { constants } from 'node:fs';
-import { File } from '@ouro/fs';
+import type { File } from '@ouro/fs';
 import { BufferPool, run } from '@ouro/runtime';
 import { parse } from './lib/arguments.ts';
-import { explain } from './lib/errors.ts';
+import { copyFailed, openSource, openTarget } from './lib/copy.ts';
 
-const { values, positionals } = parse({
-  options: { direct: { type: 'boolean', default: false } },
-  allowPositionals: true,
-});
-const [source, target] = positionals;
-if (source === undefined || target === undefined) {
-  console.error('usage: fixed-copy [--direct] SOURCE TARGET');
-  process.exit(2);
-}
+const HELP = `usage: fixed-copy [--direct] SOURCE TARGET
+
+Copies a file through registered buffers, with --direct past the page cache.`;
+const options = { direct: { type: 'boolean', default: false } } as const;
+const { values, positionals } = parse(HELP, { options, allowPositionals: true }, [2, 2]);
+const [source = '', target = ''] = positionals;
 
 const PIECE = 131_072;
 const IN_FLIGHT = 16;
-const { O_CREAT, O_DIRECT, O_RDONLY, O_TRUNC, O_WRONLY } = constants;
-const direct = values.direct ? O_DIRECT : 0;
+const direct = values.direct ? constants.O_DIRECT : 0;
 
 async function copy(from: File, to: File, pool: BufferPool): Promise<number> {
   let next = 0;
@@ -40,19 +36,18 @@ async function copy(from: File, to: File, pool: BufferPool): Promise<number> {
     }
   };
   await Promise.all(Array.from({ length: IN_FLIGHT }, copySome));
-  await to.truncate(length);
+  if (values.direct) await to.truncate(length);
   return length;
 }
 
 run(async () => {
   try {
     using pool = new BufferPool({ count: IN_FLIGHT, size: PIECE });
-    await using from = await File.open(source, O_RDONLY | direct);
-    await using to = await File.open(target, O_WRONLY | O_CREAT | O_TRUNC | direct);
+    await using from = await openSource(source, direct);
+    await using to = await openTarget(target, from, direct);
     const how = pool.registered ? 'registered buffers' : `plain buffers (${pool.refusal?.message})`;
     console.log(`${await copy(from, to, pool)} bytes through ${how}`);
   } catch (error) {
-    console.error(`fixed-copy: ${explain(error)}`);
-    process.exitCode = 1;
+    copyFailed(error, source, target);
   }
 });

@@ -2,19 +2,15 @@
  * link-copy: copies a file by pairs of linked ops. Each read is tied to the write of the same bytes (`IOSQE_IO_LINK`): the
  * kernel begins the write as soon as the read has succeeded, with no way back to JavaScript in between.
  */
-import { constants } from 'node:fs';
-import { File } from '@ouro/fs';
+import type { File } from '@ouro/fs';
 import { read, write } from '@ouro/fs/ops';
-import { ChainError, chain, metrics, run } from '@ouro/runtime';
+import { chain, metrics, run } from '@ouro/runtime';
 import { parse } from './lib/arguments.ts';
-import { explain } from './lib/errors.ts';
+import { copyFailed, openSource, openTarget } from './lib/copy.ts';
 
-const { positionals } = parse({ options: {}, allowPositionals: true });
-const [source, target] = positionals;
-if (source === undefined || target === undefined) {
-  console.error('usage: link-copy SOURCE TARGET');
-  process.exit(2);
-}
+const HELP = 'usage: link-copy SOURCE TARGET\n\nCopies a file by pairs of linked ops.';
+const { positionals } = parse(HELP, { options: {}, allowPositionals: true }, [2, 2]);
+const [source = '', target = ''] = positionals;
 
 const PIECE = 131_072;
 const IN_FLIGHT = 32;
@@ -36,15 +32,13 @@ async function copy(from: File, to: File, size: number): Promise<void> {
 
 run(async () => {
   try {
-    await using from = await File.open(source);
-    await using to = await File.open(target, constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC);
+    await using from = await openSource(source);
+    await using to = await openTarget(target, from);
     const { size } = await from.stat();
     await copy(from, to, size);
     const { sqes, enters } = metrics();
     console.log(`${size} bytes, ${sqes} ops in ${enters} system calls`);
   } catch (error) {
-    const why = error instanceof ChainError ? `${error.syscall}: ${explain(error.cause)}` : explain(error);
-    console.error(`link-copy: ${why}`);
-    process.exitCode = 1;
+    copyFailed(error, source, target);
   }
 });

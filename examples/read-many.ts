@@ -8,17 +8,11 @@ import { openat, read } from '@ouro/fs/ops';
 import { BufferPool, chain, files, link, metrics, run } from '@ouro/runtime';
 import { close } from '@ouro/runtime/ops';
 import { numberFrom, parse } from './lib/arguments.ts';
+import { failed } from './lib/failure.ts';
 
-const { values, positionals } = parse({
-  options: { bytes: { type: 'string', default: '4096' }, help: { type: 'boolean', short: 'h' } },
-  allowPositionals: true,
-});
-if (values.help) {
-  console.log(
-    'usage: read-many [--bytes N] [DIRECTORY]\n\nReads the first N bytes (4096) of each file in it.',
-  );
-  process.exit();
-}
+const HELP = 'usage: read-many [--bytes N] [DIRECTORY]\n\nReads the first N bytes (4096) of each file in it.';
+const options = { bytes: { type: 'string', default: '4096' } } as const;
+const { values, positionals } = parse(HELP, { options, allowPositionals: true }, [0, 1]);
 const size = numberFrom('bytes', values.bytes, 1, 1_048_576);
 const directory = positionals[0] ?? '.';
 
@@ -43,10 +37,11 @@ run(
     const pool = new BufferPool({ count: 256, size });
     const counts = await Promise.allSettled(paths.map((path) => head(path, pool)));
     const bytes = counts.reduce((sum, each) => sum + (each.status === 'fulfilled' ? each.value : 0), 0);
-    const failed = counts.filter(({ status }) => status === 'rejected').length;
+    const refused = counts.filter(({ status }) => status === 'rejected').length;
     const { sqes, enters } = metrics();
-    console.log(`${paths.length - failed} files, ${bytes} bytes, ${failed} could not be read`);
+    console.log(`${paths.length - refused} files, ${bytes} bytes, ${refused} could not be read`);
     console.log(`${sqes} ops in ${enters} system calls`);
+    if (refused > 0) process.exitCode = 1;
   },
   { entries: 1024 },
-);
+).catch(failed);

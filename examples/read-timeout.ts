@@ -5,20 +5,16 @@
 import { File } from '@ouro/fs';
 import { run } from '@ouro/runtime';
 import { numberFrom, parse } from './lib/arguments.ts';
+import { failed } from './lib/failure.ts';
 
-const { values } = parse({
-  options: { ms: { type: 'string', default: '2000' }, help: { type: 'boolean', short: 'h' } },
-});
-if (values.help) {
-  console.log(
-    'usage: read-timeout [--ms N]\n\nReads standard input until it ends, or is silent for N ms (2000).',
-  );
-  process.exit();
-}
+const HELP =
+  'usage: read-timeout [--ms N]\n\nReads standard input until it ends, or is silent for N ms (2000).';
+const { values } = parse(HELP, { options: { ms: { type: 'string', default: '2000' } } });
+const INPUT = 'standard input';
 const timeout = numberFrom('ms', values.ms, 0, 86_400_000, false);
 
 run(async () => {
-  const input = File.fromFd(0, 'standard input');
+  const input = File.fromFd(0, INPUT);
   const buffer = Buffer.allocUnsafeSlow(65_536);
   let total = 0;
   try {
@@ -34,4 +30,4 @@ run(async () => {
     console.log(`nothing for ${timeout} ms, after ${total} bytes`);
     process.exitCode = 1;
   }
-});
+}).catch((error) => failed(error, INPUT));

@@ -4,6 +4,7 @@
  */
 import type { TcpStream } from '@ouro/net';
 import { metrics, run } from '@ouro/runtime';
+import { failed } from './lib/failure.ts';
 import { serve, serverOptions } from './lib/server.ts';
 
 let messages = 0;
@@ -24,4 +25,4 @@ run(
   },
   // Spins as long as the thread polls: the one would be in vain without the other.
   { sqpoll: { idle: 2000 }, spin: { max: 1000, share: 1 } },
-);
+).catch(failed);

@@ -10,12 +10,17 @@ import { readFile } from '@ouro/fs';
 import { TcpListener, TcpStream } from '@ouro/net';
 import { metrics, run, sleep } from '@ouro/runtime';
 import { numberFrom, parse } from './lib/arguments.ts';
+import { failed } from './lib/failure.ts';
 
-const { values } = parse({
+const HELP = `tour: reads this repository and echoes through the ring, beside node:fs and node:net
+
+  --clients N   connections of the echo (100)
+  --seconds S   how long each echo runs (2)`;
+
+const { values } = parse(HELP, {
   options: {
     clients: { type: 'string', default: '100' },
     seconds: { type: 'string', default: '2' },
-    help: { type: 'boolean', short: 'h', default: false },
   },
 });
 const CLIENTS = numberFrom('clients', values.clients, 1, 5000);
@@ -191,9 +196,4 @@ async function tour(): Promise<void> {
   row('system calls a message', calls.toFixed(3), `> ${theirs_.toFixed(2)}`, (calls / theirs_).toFixed(3));
 }
 
-if (values.help) {
-  console.log('tour: reads this repository and echoes through the ring, beside node:fs and node:net\n');
-  console.log('  --clients N   connections of the echo (100)\n  --seconds S   how long each echo runs (2)');
-} else {
-  run(tour);
-}
+run(tour).catch(failed);

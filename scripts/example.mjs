@@ -16,6 +16,8 @@ if (name === undefined || !/^[a-z-]+$/.test(name) || !existsSync(source)) {
 run(process.execPath, [join(root, 'scripts/setup.mjs')]);
 const child = spawn(process.execPath, [join(root, 'examples/dist', `${name}.js`), ...args], {
   stdio: 'inherit',
+  // Where the user is: npm itself changes to the root.
+  cwd: process.env.INIT_CWD ?? process.cwd(),
 });
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => child.kill(signal));
 child.on('exit', (code, signal) => process.exit(signal ? 1 : (code ?? 1)));

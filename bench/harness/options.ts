@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util';
-import { BenchError } from './error.ts';
+import { UsageError } from './error.ts';
 
 export const FAMILIES = ['echo', 'files', 'guest', 'ops', 'modes'] as const;
 export type Family = (typeof FAMILIES)[number];
@@ -47,7 +47,7 @@ export function parseOptions(args: readonly string[]): Options | undefined {
   if (values.help === true || positionals.length === 0) return undefined;
   const wanted = families(positionals);
   if (wanted.length > 1 && (values.contenders ?? values.workloads) !== undefined) {
-    throw new BenchError('--contenders and --workloads are names of one family: run one at a time');
+    throw new UsageError('--contenders and --workloads are names of one family: run one at a time');
   }
   const quick = values.quick === true;
   return {
@@ -85,7 +85,7 @@ function parse(
   try {
     return parseArgs({ args: [...args], options: OPTIONS, allowPositionals: true });
   } catch (error) {
-    throw new BenchError(`${error instanceof Error ? error.message : error}\n\n${USAGE}`);
+    throw new UsageError(`${error instanceof Error ? error.message : error}\n\n${USAGE}`);
   }
 }
 
@@ -93,7 +93,7 @@ function families(names: readonly string[]): Family[] {
   if (names.includes('all')) return [...FAMILIES];
   return names.map((name) => {
     const family = FAMILIES.find((known) => known === name);
-    if (family === undefined) throw new BenchError(`no family '${name}'\n\n${USAGE}`);
+    if (family === undefined) throw new UsageError(`no family '${name}'\n\n${USAGE}`);
     return family;
   });
 }
@@ -105,7 +105,7 @@ function list(text: string | undefined): string[] | undefined {
 function number(option: string, text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   const value = Number(text);
-  if (!(value > 0)) throw new BenchError(`${option} takes a positive number, not '${text}'`);
+  if (!(value > 0)) throw new UsageError(`${option} takes a positive number, not '${text}'`);
   return value;
 }
 
@@ -123,6 +123,6 @@ export function chosen<T extends { readonly name: string }>(
   return names.map((name) => {
     const found = all.find((item) => item.name === name);
     if (found !== undefined) return found;
-    throw new BenchError(`no ${what} '${name}'; there are ${all.map((item) => item.name).join(', ')}`);
+    throw new UsageError(`no ${what} '${name}'; there are ${all.map((item) => item.name).join(', ')}`);
   });
 }

@@ -11,6 +11,9 @@ const WORDS: Readonly<Record<string, string>> = {
   ETXTBSY: 'Text file busy',
 };
 
+/** What a shell says of a program that SIGPIPE has ended; Node ignores that signal. */
+export const ENDED_BY_SIGPIPE: number = 128 + 13;
+
 /** What a system error means, in the words of the system's own programs: "No such file or directory". */
 export function explain(error: unknown): string {
   const { code = '', errno, message } = error as NodeJS.ErrnoException;

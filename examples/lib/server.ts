@@ -3,19 +3,13 @@ import { numberFrom, parse } from './arguments.ts';
 
 /** The options that every example server takes. Prints the help and exits if asked to. */
 export function serverOptions(description: string): { host: string; port: number } {
-  const { values } = parse({
+  const help = `${description}\n\n  --host HOST   address to listen on (127.0.0.1)\n  --port PORT   port, 0 for any (0)`;
+  const { values } = parse(help, {
     options: {
       host: { type: 'string', default: '127.0.0.1' },
       port: { type: 'string', default: '0' },
-      help: { type: 'boolean', short: 'h', default: false },
     },
   });
-  if (values.help) {
-    console.log(
-      `${description}\n\n  --host HOST   address to listen on (127.0.0.1)\n  --port PORT   port, 0 for any (0)`,
-    );
-    process.exit(0);
-  }
   return { host: values.host, port: numberFrom('port', values.port, 0, 65535) };
 }
 

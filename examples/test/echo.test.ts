@@ -139,6 +139,16 @@ describe('the echo example', () => {
     await using _ = echo;
     const { code, stderr } = await runCommand(command('--port', String(port)));
     expect(code).toBe(1);
-    expect(stderr).toContain(`listen EADDRINUSE: address already in use 127.0.0.1:${port}`);
+    expect(stderr).toBe(`echo: listen EADDRINUSE: address already in use 127.0.0.1:${port}\n`);
+  });
+
+  it.each([
+    // An address for documentation, and a name that nobody has.
+    ['192.0.2.1', /^echo: listen EADDRNOTAVAIL: .* 192\.0\.2\.1\n$/],
+    ['nowhere.invalid', /^echo: getaddrinfo \w+ nowhere\.invalid\n$/],
+  ])('says in one line why it cannot listen on %s', async (host, line) => {
+    const { code, stderr } = await runCommand(command('--host', host));
+    expect(stderr).toMatch(line);
+    expect(code).toBe(1);
   });
 });

@@ -1,5 +1,14 @@
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -39,6 +48,36 @@ describe('the read-many example', () => {
   it('explains itself, and refuses what makes no sense', async () => {
     expect((await run('read-many', '--help')).stdout).toMatch(/^usage: read-many/);
     expect((await run('read-many', '--bytes', 'x')).code).toBe(2);
+    expect((await run('read-many', dir, dir)).code).toBe(2);
+  });
+
+  it('says in one line what is wrong with the directory', async () => {
+    const file = join(dir, 'no-directory');
+    writeFileSync(file, '');
+    expect(await run('read-many', file)).toMatchObject({
+      stderr: `read-many: ${file}: Not a directory\n`,
+      code: 1,
+    });
+    expect(await run('read-many', `${file}-gone`)).toMatchObject({
+      stderr: `read-many: ${file}-gone: No such file or directory\n`,
+      code: 1,
+    });
+  });
+
+  it('fails if some could not be read, with the count of them', async () => {
+    const some = join(dir, 'some');
+    mkdirSync(some);
+    writeFileSync(join(some, 'one'), 'x');
+    writeFileSync(join(some, 'two'), 'y');
+    chmodSync(join(some, 'two'), 0);
+    // As somebody who may not read everything, even where the tests run as root.
+    const humbly =
+      process.getuid?.() === 0
+        ? ['setpriv', '--inh-caps=-all', '--bounding-set=-dac_override,-dac_read_search']
+        : [];
+    const { stdout, code } = await runCommand([...humbly, ...command('read-many', some)]);
+    expect(stdout).toMatch(/^1 files, 1 bytes, 1 could not be read\n/);
+    expect(code).toBe(1);
   });
 });
 
@@ -57,6 +96,20 @@ describe('the read-timeout example', () => {
     expect(await program.line()).toBe('nothing for 150 ms, after 3 bytes');
     expect((await program.ended).code).toBe(1);
   });
+
+  it('says in one line why it cannot read', async () => {
+    const shell = `"$0" "$1" < ${dir}`;
+    expect(await runCommand(['sh', '-c', shell, ...command('read-timeout')])).toMatchObject({
+      stderr: 'read-timeout: standard input: Is a directory\n',
+      code: 1,
+    });
+  });
+
+  it('ends without a word when nobody reads what it says', async () => {
+    const bash = 'set -o pipefail; (sleep 0.3; echo x; sleep 0.3; echo x) | "$0" "$1" | true';
+    const { stderr, code } = await runCommand(['bash', '-c', bash, ...command('read-timeout')]);
+    expect({ stderr, code }).toEqual({ stderr: '', code: 128 + 13 });
+  });
 });
 
 describe.each(['link-copy', 'fixed-copy'])('the %s example', (name) => {
@@ -73,10 +126,76 @@ describe.each(['link-copy', 'fixed-copy'])('the %s example', (name) => {
   });
 
   it('says what is wrong', async () => {
-    const { stderr, code } = await run(name, join(dir, 'none'), join(dir, 'target'));
-    expect(stderr).toBe(`${name}: No such file or directory\n`);
-    expect(code).toBe(1);
-    expect((await run(name)).code).toBe(2);
+    const none = join(dir, 'none');
+    expect(await run(name, none, join(dir, 'target'))).toMatchObject({
+      stderr: `${name}: ${none}: No such file or directory\n`,
+      code: 1,
+    });
+    const source = join(dir, 'something');
+    writeFileSync(source, 'something');
+    expect(await run(name, source, dir)).toMatchObject({
+      stderr: `${name}: ${dir}: Is a directory\n`,
+      code: 1,
+    });
+    expect(await run(name, source, '/dev/full')).toMatchObject({
+      stderr: `${name}: /dev/full: No space left on device\n`,
+      code: 1,
+    });
+  });
+
+  it('explains itself, and refuses what makes no sense', async () => {
+    expect((await run(name, '--help')).stdout).toMatch(new RegExp(`^usage: ${name}`));
+    expect(await run(name, 'a')).toMatchObject({
+      stderr: `${name}: 2 arguments, please\nTry --help.\n`,
+      code: 2,
+    });
+    expect(await run(name, 'a', 'b', 'c')).toMatchObject({
+      stderr: `${name}: what is 'c' for?\nTry --help.\n`,
+      code: 2,
+    });
+    expect((await run(name, '--nonsense')).code).toBe(2);
+  });
+
+  it('does not copy a file onto itself, whatever it is called there', async () => {
+    const source = join(dir, `${name}-itself`);
+    writeFileSync(source, 'precious');
+    const others = [source, `${source}-hard`, `${source}-soft`] as const;
+    linkSync(source, others[1]);
+    symlinkSync(source, others[2]);
+    for (const other of others) {
+      expect(await run(name, source, other)).toMatchObject({
+        stderr: `${name}: '${source}' and '${other}' are the same file\n`,
+        code: 1,
+      });
+      expect(readFileSync(source, 'utf8')).toBe('precious');
+    }
+  });
+
+  it('refuses what has no known end, and leaves the target alone', async () => {
+    const target = join(dir, `${name}-kept`);
+    writeFileSync(target, 'kept');
+    const pipe = join(dir, `${name}-pipe`);
+    await runCommand(['mkfifo', pipe]);
+    for (const [source, problem] of [
+      [pipe, 'is not a regular file'],
+      ['/dev/zero', 'is not a regular file'],
+      [dir, 'is not a regular file'],
+      ['/proc/self/status', 'does not say how long it is'],
+    ] as const) {
+      expect(await run(name, source, target)).toMatchObject({
+        stderr: `${name}: '${source}' ${problem}\n`,
+        code: 1,
+      });
+    }
+    expect(readFileSync(target, 'utf8')).toBe('kept');
+  });
+
+  it('copies to a device as well', async () => {
+    const source = join(dir, `${name}-away`);
+    writeFileSync(source, 'anything');
+    const { stdout, stderr, code } = await run(name, source, '/dev/null');
+    expect({ stderr, code }).toEqual({ stderr: '', code: 0 });
+    expect(stdout).toMatch(/^8 bytes/);
   });
 });
 

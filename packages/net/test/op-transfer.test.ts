@@ -123,6 +123,7 @@ describe('send and recv', () => {
       expect(await failure(waiting)).toMatchObject({ code: 'ABORT_ERR' });
       expect(await failure(submit(recv(server, Buffer.alloc(1)), { timeout: 1 }))).toMatchObject({
         code: 'ETIMEDOUT',
+        message: 'recv ETIMEDOUT: the operation timed out after 1 ms',
       });
     }));
 

@@ -2,7 +2,8 @@ import { ECANCELED } from '@ouro/native/abi';
 import { cancellation, closedError, invalidType, unsupportedError } from './errors.ts';
 import { awaitFast, type Future, rejected, resolved } from './future.ts';
 import { Group, type Member } from './group.ts';
-import { Op } from './op.ts';
+import { checkOnce } from './multishot.ts';
+import type { Op } from './op.ts';
 import { type OpOptions, refusal } from './op-options.ts';
 import { discardResult, errorOf, gaveUp, HANDLE_CLOSED } from './operation.ts';
 import { type Reactor, reactor } from './reactor.ts';
@@ -132,7 +133,7 @@ awaitFast(Batch);
  * as the submission queue has entries for them (`RunOptions.entries`); they run in any order.
  *
  * @returns what each op resolves to
- * @throws TypeError for what is no op; the first failure (as a rejection), with the op's `index`
+ * @throws TypeError for what is no op, or a multishot one (see `stream`); the first failure (as a rejection), with the op's `index`
  */
 export function batch<const O extends readonly Op<unknown>[]>(
   ops: O,
@@ -146,7 +147,7 @@ export function batch(ops: readonly Op<unknown>[], options?: BatchOptions): Futu
   if (!Array.isArray(ops)) throw invalidType('ops', 'an instance of Array', ops);
   // A copy: what has been checked is what is run, holes too.
   const checked = [...(ops as readonly unknown[])].map((op, index) => {
-    if (!(op instanceof Op)) throw invalidType(`ops[${index}]`, 'an instance of Op', op);
+    checkOnce(`ops[${index}]`, op as Op<unknown>);
     return op as Op<unknown>;
   });
   const refused = refusal(options);

@@ -4,7 +4,8 @@ import { isForced } from './forced.ts';
 import { awaitFast, type Future, rejected, resolved } from './future.ts';
 import { Group, type Member } from './group.ts';
 import { insist } from './insist.ts';
-import { Op } from './op.ts';
+import { checkOnce } from './multishot.ts';
+import type { Op } from './op.ts';
 import { NO_TIMEOUT, type OpOptions, refusal, timeoutOf } from './op-options.ts';
 import { discardResult, errorOf, gaveUp, HANDLE_CLOSED } from './operation.ts';
 import { reactor } from './reactor.ts';
@@ -39,7 +40,7 @@ export class Link<T> {
  * @throws TypeError, RangeError for bad arguments
  */
 export function link<T>(op: Op<T>, options: LinkOptions = {}): Link<T> {
-  if (!(op instanceof Op)) throw invalidType('op', 'an instance of Op', op);
+  checkOnce('op', op);
   return new Link(op, options.hard === true, timeoutOf({ timeout: options.timeout }));
 }
 
@@ -50,7 +51,7 @@ export type Results<L extends readonly (Op<unknown> | Link<unknown>)[]> = {
 
 /** A chain that has failed: which link, and why. */
 export class ChainError extends Error {
-  /** The failed op's: `ENOENT` and the like; `ERR_OURO_SHORT` where one moved less than it should. */
+  /** The failed op's: `ENOENT` and the like; `ERR_OURO_SHORT` where one moved less than it should, and ended the chain so. */
   readonly code: string;
   readonly errno: number | undefined;
   readonly syscall: string;
@@ -247,14 +248,14 @@ function shortError({ op, result }: Member): Error {
 
 /**
  * Runs ops one after the other in the kernel, in one submission (`IOSQE_IO_LINK`, 5.3): each begins when the one before
- * has succeeded, without a way back to JavaScript in between. A failure, or a transfer that moved less than asked, ends
- * the chain: the ops behind it are not run, unless the tie is `hard` (see `link`). What a failed chain has opened is closed.
+ * has succeeded, without a way back to JavaScript in between. A failure, or a transfer that moved less than asked
+ * (`ERR_OURO_SHORT`), ends the chain: the ops behind it are not run, unless the tie is `hard` (see `link`). What a failed chain has opened is closed.
  *
  * An op can use what an earlier one of the same chain opens only through a direct descriptor: see `files()`.
  *
  * @param options `timeout` is for the whole; `link` gives one to an op
  * @returns what each op resolves to
- * @throws RangeError if there are more ops than the submission queue has entries, TypeError for what is no op;
+ * @throws RangeError if there are more ops than the submission queue has entries, TypeError for what is no op, or a multishot one;
  *   `ChainError` (as a rejection) that says which op failed and why
  */
 export function chain<const L extends readonly (Op<unknown> | Link<unknown>)[]>(
@@ -264,8 +265,8 @@ export function chain<const L extends readonly (Op<unknown> | Link<unknown>)[]>(
   if (!Array.isArray(links)) throw invalidType('links', 'an instance of Array', links);
   const checked = [...(links as readonly unknown[])].map((each, index) => {
     if (each instanceof Link) return each as Link<unknown>;
-    if (each instanceof Op) return new Link(each as Op<unknown>, false, NO_TIMEOUT);
-    throw invalidType(`links[${index}]`, 'an instance of Op', each);
+    checkOnce(`links[${index}]`, each as Op<unknown>);
+    return new Link(each as Op<unknown>, false, NO_TIMEOUT);
   });
   const future = startChain(checked, options);
   return future as Future<Results<L>>;

@@ -124,10 +124,10 @@ export class DirectDescriptor extends Descriptor {
 
 /**
  * The table of direct descriptors of this thread's ring: registered empty when first used (`IORING_REGISTER_FILES2`, 5.19).
- * The first half is for places chosen here, which chains need; in the second the kernel chooses (`into('any')`).
+ * The first half is for places chosen here, which chains need; in the second the kernel chooses (`into: 'any'`).
  */
 export class FileRegistry {
-  /** Places there are: see `RunOptions.fixedFiles`. */
+  /** Places there are, half of them for `allocate`: see `RunOptions.fixedFiles`. */
   readonly capacity: number;
   readonly #half: number;
   readonly #free: number[] = [];
@@ -166,14 +166,14 @@ export class FileRegistry {
    * Takes a place. Nothing is open there yet: hand it to an op that opens (`openat`, `socket`, `accept`, `pipe`) as `into`.
    * It is yours until its `close`.
    *
-   * @throws `ENFILE` if all are taken
+   * @throws `ENFILE` if all are taken, which are half of the table
    */
   allocate(): DirectDescriptor {
     const index = this.#free.pop() ?? (this.#next < this.#half ? this.#next++ : -1);
     if (index < 0) {
-      const error = systemError(ENFILE, 'io_uring_register');
-      error.message += `: all ${this.#half} direct descriptors are in use (RunOptions.fixedFiles)`;
-      throw error;
+      const { capacity } = this;
+      const words = `all ${this.#half} places for allocate() are taken, half of the table (RunOptions.fixedFiles is ${capacity})`;
+      throw systemError(ENFILE, 'io_uring_register', null, words);
     }
     this.#used++;
     return new DirectDescriptor(this, index);

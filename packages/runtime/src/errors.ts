@@ -36,9 +36,15 @@ export function describe(errno: number): readonly [name: string, message: string
 
 const shown = (path: string | Buffer): string => (typeof path === 'string' ? path : path.toString());
 
-/** `ENOENT: no such file or directory, open 'x'`, with `errno`, `code`, `syscall`, `path` and `dest`. */
-export function systemError(errno: number, syscall: string, detail?: ErrorDetail | null): SystemError {
-  const [code, description] = describe(errno);
+/** `ENOENT: no such file or directory, open 'x'`, with `errno`, `code`, `syscall`, `path` and `dest`; or in other `words`. */
+export function systemError(
+  errno: number,
+  syscall: string,
+  detail?: ErrorDetail | null,
+  words?: string,
+): SystemError {
+  const [code, meaning] = describe(errno);
+  const description = words ?? meaning;
   let message = `${code}: ${description}, ${syscall}`;
   const extra: { path?: string; dest?: string } = {};
   if (detail?.path !== undefined) {
@@ -74,6 +80,11 @@ export class Expired {
   }
 }
 
+/** The kernel's words for ETIMEDOUT speak of a connection. */
+export function timedOut(ms: number): string {
+  return `the operation timed out after ${ms} ms`;
+}
+
 /** What rejects when something made of several ops runs out of time: `code: 'ETIMEDOUT'`. */
 export interface TimeoutError extends Error {
   readonly code: 'ETIMEDOUT';
@@ -85,7 +96,7 @@ export interface TimeoutError extends Error {
 /** The error of a cancellation for `reason`: a deadline's is `ETIMEDOUT`, any other an `AbortError`. */
 export function cancellation(reason: unknown, bytesTransferred = 0): AbortError | TimeoutError {
   if (!(reason instanceof Expired)) return new AbortError(reason, bytesTransferred);
-  const error = new Error(`ETIMEDOUT: the operation timed out after ${reason.ms} ms`);
+  const error = new Error(`ETIMEDOUT: ${timedOut(reason.ms)}`);
   const code = 'ETIMEDOUT' as const;
   return Object.assign(error, { code, errno: ETIMEDOUT }, bytesTransferred === 0 ? {} : { bytesTransferred });
 }

@@ -1,6 +1,5 @@
 import {
   ECANCELED,
-  ETIMEDOUT,
   IORING_CQE_F_MORE,
   IORING_CQE_F_NOTIF,
   IORING_NOTIF_USAGE_ZC_COPIED,
@@ -10,7 +9,7 @@ import type { Attached, Descriptor } from './descriptor.ts';
 import { Future } from './future.ts';
 import type { Op, Rare } from './op.ts';
 import { NO_TIMEOUT } from './op-options.ts';
-import { discardResult, errorOf, gaveUp, HANDLE_CLOSED } from './operation.ts';
+import { discardResult, errorOf, gaveUp, HANDLE_CLOSED, timeoutErrorOf } from './operation.ts';
 import { type Reactor, reactor } from './reactor.ts';
 import type { Completion } from './slots.ts';
 
@@ -154,7 +153,7 @@ export class Member implements Completion, Attached {
   error(): Error | null {
     if (this.result >= 0) return null;
     if (!gaveUp(this.result)) return errorOf(this.op, this.result);
-    if (this.expired) return errorOf(this.op, ETIMEDOUT);
+    if (this.expired) return timeoutErrorOf(this.op, this.timeout);
     return errorOf(this.op, this.#cancelled ? ECANCELED : this.result);
   }
 }

@@ -23,7 +23,7 @@ export type { OpOptions } from './op-options.ts';
 export type { RunOptions } from './options.ts';
 export { default } from './runtime.ts';
 export { Scope, type ScopeOptions } from './scope.ts';
-export { type Branches, race, type Selected, select, timeout } from './select.ts';
+export { type Branches, type First, race, type Selected, select, timeout } from './select.ts';
 export { Stream, type StreamOptions, stream } from './stream.ts';
 export { submit } from './submit.ts';
 export { run, type SpawnOptions, spawn, Task, type TaskState } from './task.ts';

@@ -195,9 +195,9 @@ function multishot(r: Reactor): boolean {
 
 /**
  * Ticks every `ms` milliseconds from now on, by the kernel's clock, with one op for all ticks (multishot timeout, 6.4;
- * below 6.7 one op a tick). Ticks that fall together are told as one. As
- * with `setInterval` the rate is not made up for: the kernel sets the next tick when it comes to the one before, which it
- * does not while the program is busy.
+ * below 6.7 one op a tick). Yields how many ticks there were since it last did: 1 for whoever keeps up, more for ticks that
+ * fell together, which are told as one. As with `setInterval` the rate is not made up for: the kernel sets the next tick when
+ * it comes to the one before, which it does not while the program is busy.
  *
  * ```js
  * for await (const ticks of interval(100)) console.log(ticks);

@@ -11,7 +11,7 @@ import {
 import { followersOf, type Members } from './cancel.ts';
 import { Deadline } from './deadline.ts';
 import type { Descriptor, Listed } from './descriptor.ts';
-import { cancellation, closedError, Expired, systemError, unsupportedError } from './errors.ts';
+import { cancellation, closedError, Expired, systemError, timedOut, unsupportedError } from './errors.ts';
 import { isForced } from './forced.ts';
 import { awaitFast, Future } from './future.ts';
 import type { Rare as OfOp, Op } from './op.ts';
@@ -51,6 +51,14 @@ export function errorOf(op: Op<unknown>, errno: number): Error {
   }
 }
 
+/** What an op rejects with whose time of `ms` has run out. */
+export function timeoutErrorOf(op: Op<unknown>, ms: number): Error {
+  const { error, syscall } = op.kind;
+  if (error === null) return systemError(ETIMEDOUT, syscall, op.detail, timedOut(ms));
+  const usual = errorOf(op, ETIMEDOUT);
+  return Object.assign(new Error(`${usual.message}: ${timedOut(ms)}`), usual);
+}
+
 /** The reason of ops that end because their handle is closed: they fail with ECANCELED, not with an AbortError. */
 export const HANDLE_CLOSED: unique symbol = Symbol('handle closed');
 
@@ -62,6 +70,8 @@ interface Rare {
   readonly above: Members[];
   /** When its timeout has run out (`performance.now`); 0 if it has none. */
   deadline: number;
+  /** Its timeout as it was asked for, in milliseconds: `deadline` may be of what was left of it. */
+  timeout: number;
   /** What cancels it then, unless the kernel does. */
   timer: Deadline | null;
   /** What the first of two completions said, while the second is awaited. */
@@ -144,13 +154,12 @@ export class Operation<T> extends Future<T> implements Completion, Listed {
     if ((head & 0xff) === IORING_OP_CLOSE && file === 0) r.closes(slot);
     if (timeout === NO_TIMEOUT) r.push(slot, head, fd, off, addr, len, opFlags, buf, file, addr3);
     else if (isForced(op)) {
-      const rare = this.#own();
-      rare.deadline = performance.now() + timeout;
+      const rare = this.#expiresIn(timeout);
       // First: should the kernel take no more ops, nothing is in flight that would have to be cancelled.
       rare.timer ??= new Deadline(this, timeout, false);
       r.push(slot, head, fd, off, addr, len, opFlags, buf, file, addr3);
     } else {
-      this.#own().deadline = performance.now() + timeout;
+      this.#expiresIn(timeout);
       r.reserveFor(slot, 2);
       r.push(slot, head | (IOSQE_IO_LINK << 8), fd, off, addr, len, opFlags, buf, file, addr3);
       r.pushLinkTimeout(slot, timeout, 0);
@@ -159,11 +168,18 @@ export class Operation<T> extends Future<T> implements Completion, Listed {
     return this;
   }
 
+  #expiresIn(timeout: number): Rare {
+    const rare = this.#own();
+    if (rare.deadline === 0) rare.timeout = timeout;
+    rare.deadline = performance.now() + timeout;
+    return rare;
+  }
+
   /** Queues it again, with what is left of its timeout. */
   protected restart(): void {
     const left = this.timeLeft;
     if (left === 0) {
-      this.settleFailure(ETIMEDOUT, 0);
+      this.settleExpired(0);
       return;
     }
     try {
@@ -223,19 +239,28 @@ export class Operation<T> extends Future<T> implements Completion, Listed {
     this.#leave();
   }
 
+  /** Fails it because its time has run out before it could be queued again. */
+  protected settleExpired(bytesTransferred: number): void {
+    this.fail(this.#expired(this.#rare?.timeout ?? 0, bytesTransferred));
+    this.#leave();
+  }
+
+  #expired(ms: number, bytesTransferred: number): Error {
+    return withBytes(timeoutErrorOf(this.op, ms), bytesTransferred);
+  }
+
   #error(errno: number, bytesTransferred: number): Error {
     let shown = errno;
     if (gaveUp(errno) && this.#rare !== null) {
-      const { cancelled, reason, deadline } = this.#rare;
+      const { cancelled, reason, deadline, timeout } = this.#rare;
       if (!cancelled) {
         // Neither we nor the handle: its own timeout, if that has run out, or somebody who cancelled the descriptor.
-        if (deadline !== 0 && performance.now() >= deadline) shown = ETIMEDOUT;
-      } else if (reason instanceof Expired) shown = ETIMEDOUT;
+        if (deadline !== 0 && performance.now() >= deadline) return this.#expired(timeout, bytesTransferred);
+      } else if (reason instanceof Expired) return this.#expired(reason.ms, bytesTransferred);
       else if (reason !== HANDLE_CLOSED) return cancellation(reason, bytesTransferred);
       else shown = ECANCELED; // also where a kernel thread was interrupted
     }
-    const error = errorOf(this.op, shown);
-    return bytesTransferred === 0 ? error : Object.assign(error, { bytesTransferred });
+    return withBytes(errorOf(this.op, shown), bytesTransferred);
   }
 
   /** Fails an op that is not in the kernel. */
@@ -263,6 +288,7 @@ export class Operation<T> extends Future<T> implements Completion, Listed {
       reason: undefined,
       above: [],
       deadline: 0,
+      timeout: 0,
       timer: null,
       early: 0,
     };
@@ -308,6 +334,10 @@ export class Operation<T> extends Future<T> implements Completion, Listed {
   }
 }
 awaitFast(Operation);
+
+function withBytes(error: Error, bytesTransferred: number): Error {
+  return bytesTransferred === 0 ? error : Object.assign(error, { bytesTransferred });
+}
 
 /**
  * Queues an operation: with its descriptor's others, and bound to the signal, scope and timeout of `options`. Where it

@@ -108,7 +108,8 @@ export interface RunOptions {
    */
   readonly minWait?: MinWaitOptions | undefined;
   /**
-   * Size of the table of direct descriptors: 1 to 1048576. `OURO_FIXED_FILES`
+   * Size of the table of direct descriptors: 1 to 1048576. Half of it is for `files().allocate()`, the other half for those
+   * whose place the kernel chooses (`into: 'any'`). `OURO_FIXED_FILES`
    * @default 1024
    */
   readonly fixedFiles?: number | undefined;
@@ -166,8 +167,7 @@ const MOST_WORKERS = 65_535;
 
 /** Checks the options, looks into the environment for those that are not given, and fills in the defaults. */
 export function ringConfig(options: RunOptions = {}, env: NodeJS.ProcessEnv = process.env): RingConfig {
-  if (typeof options !== 'object' || options === null)
-    throw invalidType('options', 'of type object', options);
+  if (!isObject(options)) throw invalidType('options', 'of type object', options);
   // What the program says wins even where it is wrong: null is refused below, not replaced.
   const given = <K extends keyof RunOptions>(
     name: K,
@@ -240,7 +240,7 @@ function checkFixedFiles(value: unknown = DEFAULT_FIXED_FILES): number {
 }
 
 function isObject(value: unknown): value is object {
-  return typeof value === 'object' && value !== null;
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function checkSqpoll(

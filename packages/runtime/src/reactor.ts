@@ -13,7 +13,6 @@ import {
   IORING_OP_CLOSE,
   IORING_OP_LINK_TIMEOUT,
   IORING_REGISTER_IOWQ_MAX_WORKERS,
-  OPCODE_NAMES,
 } from '@ouro/native/abi';
 import {
   ARMED,
@@ -48,6 +47,7 @@ import {
 } from './slots.ts';
 import { placeTimespec } from './timespec.ts';
 import { Tracer } from './tracer.ts';
+import { withoutOpcodes } from './without.ts';
 
 /** Somebody who gathers what one batch brings. */
 export interface BatchEnd {
@@ -91,6 +91,7 @@ export class Reactor {
   readonly #supported: Uint8Array;
 
   constructor(native: Addon, config: RingConfig) {
+    const without = withoutOpcodes();
     this.addon = native;
     this.config = config;
     const [ring, denial] = open(native, config, (count) => this.#dispatch(count));
@@ -106,7 +107,9 @@ export class Reactor {
     this.#sqMask = ring.sqEntries - 1;
     this.slots = new Slots(native);
     limitWorkers(native, config);
-    this.#supported = supported(ring.opcodes);
+    this.#supported = ring.opcodes.map((flags, opcode) =>
+      (flags & IO_URING_OP_SUPPORTED) !== 0 && !without.has(opcode) ? 1 : 0,
+    );
     activeResources(this.slots);
     if (process.env.OURO_TRACE === '1') {
       this.tracer.users++;
@@ -471,17 +474,6 @@ function limitWorkers(native: Addon, { boundedWorkers, unboundedWorkers }: RingC
   const address = native.addressOf(new Uint8Array(limits.buffer));
   const result = native.register(IORING_REGISTER_IOWQ_MAX_WORKERS, address, limits.length);
   if (result < 0) throw systemError(result, 'io_uring_register');
-}
-
-/**
- * Which opcodes may be used: those of the kernel without those in the environment's `OURO_WITHOUT` (names with commas
- * between them), with which one sees how a program gets on where an op is missing.
- */
-function supported(opcodes: Uint8Array): Uint8Array {
-  const without = (process.env.OURO_WITHOUT ?? '').split(',');
-  return opcodes.map((flags, opcode) =>
-    (flags & IO_URING_OP_SUPPORTED) !== 0 && !without.includes(OPCODE_NAMES[opcode]) ? 1 : 0,
-  );
 }
 
 /** Tells of an error that is our own: loud, and without losing the rest of the batch. */

@@ -107,7 +107,7 @@ function closeAll(late: Readonly<Record<string, unknown>>): void {
   }
 }
 
-class First<T> extends Future<T> {
+class FirstOf<T> extends Future<T> {
   readonly #race: Future<Outcome>;
 
   constructor(race: Future<Outcome>) {
@@ -129,13 +129,27 @@ class First<T> extends Future<T> {
     this.#race.cancel(reason);
   }
 }
-awaitFast(First);
+awaitFast(FirstOf);
 
-/** As `select`, for a list: resolves to the value of the first. Late values of the others are dropped;
- * files and sockets among them are closed. */
-export function race<T>(futures: readonly Future<T>[], options?: OpOptions): Future<T> {
-  if (!Array.isArray(futures)) throw invalidType('futures', 'an instance of Array', futures);
-  return new First<T>(select(Object.fromEntries(futures.map((future, at) => [String(at), future])), options));
+/** What `race` resolves to: whatever one of them does. */
+export type First<F extends readonly Future<unknown>[]> = ValueOf<F[number]>;
+type ValueOf<F> = F extends Future<infer T> ? T : never;
+
+/**
+ * As `select`, for a list: resolves to the value of the first. Late values of the others are dropped; files and sockets
+ * among them are closed.
+ *
+ * @throws TypeError for what is no list of futures, or an empty one
+ */
+export function race<const F extends readonly Future<unknown>[]>(
+  futures: F,
+  options?: OpOptions,
+): Future<First<F>> {
+  if (!Array.isArray(futures) || futures.length === 0)
+    throw invalidType('futures', 'an array with at least one future', futures);
+  const list: readonly Future<unknown>[] = [...futures]; // in which a hole is seen
+  for (const [index, future] of list.entries()) checkFuture(`futures[${index}]`, future);
+  return new FirstOf<First<F>>(select(Object.fromEntries(list.entries()), options));
 }
 
 /**

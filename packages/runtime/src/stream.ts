@@ -302,7 +302,9 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
 }
 
 /**
- * Iterates over the completions of a multishot op: a poll, an accept, a receive into provided buffers, a timeout.
+ * Iterates over the completions of a multishot op: a poll, an accept, a receive into provided buffers, a timeout. Whenever
+ * the op ends without an error, as the kernel may end any of them, it is queued again: one that is not multishot is repeated
+ * until the stream is left.
  *
  * @throws TypeError, RangeError for bad arguments; an `AbortError` if the signal has aborted or the scope is cancelled;
  *   `ERR_OURO_UNSUPPORTED` if the kernel lacks the op

@@ -1,6 +1,6 @@
-import { invalidType } from './errors.ts';
 import type { Future } from './future.ts';
-import { Op } from './op.ts';
+import { checkOnce } from './multishot.ts';
+import type { Op } from './op.ts';
 import type { OpOptions } from './op-options.ts';
 import { begin, Operation } from './operation.ts';
 
@@ -10,9 +10,9 @@ import { begin, Operation } from './operation.ts';
  * This is the door for ops that ouro does not have: make a kind with `opKind`, an `Op` of it, and submit that.
  *
  * @returns a future of what the op's kind makes of the result; it settles at the last CQE
- * @throws TypeError, RangeError for bad arguments
+ * @throws TypeError, RangeError for bad arguments, a multishot op among them, which is for `stream`
  */
 export function submit<T>(op: Op<T>, options?: OpOptions): Future<T> {
-  if (!(op instanceof Op)) throw invalidType('op', 'an instance of Op', op);
+  checkOnce('op', op);
   return begin(new Operation(op), options);
 }

@@ -35,7 +35,7 @@ export class TaskGroup implements AsyncDisposable {
    *
    * @throws Error with `code: 'ERR_INVALID_STATE'` once the group has ended
    */
-  spawn<T>(body: (task: Task<T>) => T | PromiseLike<T>, options: SpawnOptions = {}): Task<T> {
+  spawn<T>(body: (task: Task<unknown>) => T | PromiseLike<T>, options: SpawnOptions = {}): Task<T> {
     if (this.#joined && this.#tasks.size === 0) {
       throw Object.assign(new Error('The task group has ended'), { code: 'ERR_INVALID_STATE' });
     }

@@ -61,7 +61,7 @@ export class Task<T> extends Future<T> {
   }
 
   /** @internal */
-  start(body: (task: Task<T>) => T | PromiseLike<T>): void {
+  start(body: (task: Task<unknown>) => T | PromiseLike<T>): void {
     // From a microtask, so that the caller has the task in hand before its first line runs.
     Promise.resolve()
       .then(() => body(this))
@@ -86,7 +86,10 @@ awaitFast(Task);
  * @param options `signal`, `scope` and `timeout` cancel the task
  * @throws TypeError if `body` is not a function, or for bad options
  */
-export function spawn<T>(body: (task: Task<T>) => T | PromiseLike<T>, options: SpawnOptions = {}): Task<T> {
+export function spawn<T>(
+  body: (task: Task<unknown>) => T | PromiseLike<T>,
+  options: SpawnOptions = {},
+): Task<T> {
   if (typeof body !== 'function') throw invalidType('body', 'of type function', body);
   const { name = body.name || 'task', signal, scope } = options;
   if (typeof name !== 'string') throw invalidType('options.name', 'of type string', name);
@@ -110,11 +113,11 @@ export function spawn<T>(body: (task: Task<T>) => T | PromiseLike<T>, options: S
  * @throws TypeError, RangeError for bad arguments
  * @throws UringUnavailableError (as a rejection) where io_uring is denied; its message says by what
  */
-export function run<T>(main: (task: Task<T>) => T | PromiseLike<T>, options?: RunOptions): Task<T> {
+export function run<T>(main: (task: Task<unknown>) => T | PromiseLike<T>, options?: RunOptions): Task<T> {
   if (typeof main !== 'function') throw invalidType('main', 'of type function', main);
   if (options !== undefined) configure(options);
   return spawn(
-    (task: Task<T>) => {
+    (task) => {
       reactor();
       return main(task);
     },

@@ -14,8 +14,13 @@ export type { TracedOp } from './tracer.ts';
  * thread. While nobody traces, an op pays one look at a field that is null. Makes this thread's ring if there is none.
  *
  * ```js
- * using tracing = trace();
- * tracingChannel('ouro.read').subscribe({ asyncEnd: ({ fd, result }) => console.log(fd, result) });
+ * subscribe('tracing:ouro.read:asyncEnd', ({ fd, result }) => console.log(fd, result));
+ * const tracing = trace();
+ * try {
+ *   await work();
+ * } finally {
+ *   tracing[Symbol.dispose]();
+ * }
  * ```
  *
  * @returns what ends it, unless others trace too

@@ -1,4 +1,4 @@
-import { ECANCELED, EIO, ETIMEDOUT, MAX_RW_COUNT } from '@ouro/native/abi';
+import { ECANCELED, EIO, MAX_RW_COUNT } from '@ouro/native/abi';
 import { awaitFast } from './future.ts';
 import type { Op } from './op.ts';
 import { NO_TIMEOUT } from './op-options.ts';
@@ -65,7 +65,7 @@ export class Transfer extends Operation<number> {
   #again(moved: number): void {
     const left = this.timeLeft;
     if (left === 0) {
-      this.settleFailure(ETIMEDOUT, moved);
+      this.settleExpired(moved);
       return;
     }
     try {

@@ -274,8 +274,8 @@ describe('a cancelled batch', () => {
         import { openSync } from 'node:fs';
         const pipe = new OrdinaryDescriptor(openSync(process.argv[1], 'r+'));
         pipe.setRef(false);
-        const poll = () => new Op(opKind('poll', { endsWithHandle: true }), 6, 0, 0, 1, 1).on(pipe);
-        batch([poll()]); chain([poll()]); submit(poll()); stream(poll()).next();
+        const poll = (multishot = 0) => new Op(opKind('poll', { endsWithHandle: true }), 6, 0, 0, multishot, 1).on(pipe);
+        batch([poll()]); chain([poll()]); submit(poll()); stream(poll(1)).next();
         await submit(nop());
         console.log('end');
       `,

@@ -81,6 +81,20 @@ describe('what is missing is put down to', () => {
     expect(WRITE).toMatchObject({ supported: true });
   });
 
+  it('OURO_WITHOUT, in small letters and with the prefix of the kernel too', async () => {
+    const { traits } = await seen({ env: { OURO_WITHOUT: ' read , IORING_OP_BIND,' } });
+    const { READ, BIND, WRITE } = traits.ops;
+    expect([READ, BIND, WRITE].map(({ supported }) => supported)).toEqual([false, false, true]);
+  });
+
+  it('OURO_WITHOUT, which is refused where it names no op', async () => {
+    const { code, stderr } = await runProgram(`import { sleep } from '@ouro/runtime'; await sleep(1);`, {
+      env: { OURO_WITHOUT: 'READ,RAED' },
+    });
+    expect(stderr).toMatch(/RangeError: The value of "OURO_WITHOUT" is out of range\..* Received RAED/);
+    expect(code).toBe(1);
+  });
+
   it('the mode: SQPOLL has completions made elsewhere', async () => {
     const { traits } = await seen({ env: { OURO_SQPOLL: '1' } });
     expect(traits.setup.SQPOLL).toMatchObject({ supported: true });

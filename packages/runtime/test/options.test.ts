@@ -81,6 +81,8 @@ describe('the options of a ring', () => {
     [{ fixedFiles: 0 }, 'RangeError', 'options.fixedFiles'],
     [{ fixedFiles: '1' }, 'TypeError', 'options.fixedFiles'],
     [{ workers: 4 }, 'TypeError', 'options.workers'],
+    [{ workers: [] }, 'TypeError', 'options.workers'],
+    [[], 'TypeError', 'options'],
     [{ workers: { bounded: 0 } }, 'RangeError', 'options.workers.bounded'],
     [{ workers: { unbounded: 1e6 } }, 'RangeError', 'options.workers.unbounded'],
   ])('%j are refused with a %s that names %s', (options, name, option) => {

@@ -1,5 +1,5 @@
-import runtimeDefault, { run, sleep, spawn, Task } from '@ouro/runtime';
-import { describe, expect, it } from 'vitest';
+import runtimeDefault, { type Future, run, sleep, spawn, Task, TaskGroup } from '@ouro/runtime';
+import { describe, expect, expectTypeOf, it } from 'vitest';
 import { runProgram } from '../../../testing/program.ts';
 
 describe('run', () => {
@@ -66,6 +66,19 @@ describe('run', () => {
 });
 
 describe('spawn', () => {
+  it('is typed by what its function returns, whether that takes the task or not', async () => {
+    expectTypeOf(spawn(async (_task) => 5)).toEqualTypeOf<Task<number>>();
+    expectTypeOf(spawn(() => 'text')).toEqualTypeOf<Task<string>>();
+    expectTypeOf(run((task) => task.id)).toEqualTypeOf<Task<number>>();
+    const sum = TaskGroup.run(async (group) => {
+      const one = group.spawn(async (task) => task.id);
+      expectTypeOf(one).toEqualTypeOf<Task<number>>();
+      return (await one) > 0;
+    });
+    expectTypeOf(sum).toEqualTypeOf<Future<boolean>>();
+    expect(await sum).toBe(true);
+  });
+
   it('runs beside its caller and is a future of the result', async () => {
     const order: string[] = [];
     const task = spawn(async () => {

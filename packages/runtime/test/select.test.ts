@@ -4,7 +4,7 @@ import { File } from '@ouro/fs';
 import { Future, metrics, race, select, sleep, spawn, submit } from '@ouro/runtime';
 import { Deferred, OrdinaryDescriptor } from '@ouro/runtime/driver';
 import { nop } from '@ouro/runtime/ops';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, expectTypeOf, it } from 'vitest';
 import { FOREVER, failure, fifo, leavesNothing, read, submitted, temporaryDirectory } from './support.ts';
 
 const dir = temporaryDirectory();
@@ -92,14 +92,14 @@ describe('select', () => {
 describe('race', () => {
   it('resolves to the value of the first', async () => {
     await leavesNothing(async () => {
-      expect(await race<unknown>([sleep(FOREVER), submit(nop(7))])).toBe(7);
+      expect(await race([sleep(FOREVER), submit(nop(7))])).toBe(7);
     });
     expect(await race([submit(nop(7))])).toBe(7);
   });
 
   it('rejects with the error of the first', async () => {
     await leavesNothing(async () => {
-      await expect(race<unknown>([submit(nop(-5)), sleep(FOREVER)])).rejects.toMatchObject({ code: 'EIO' });
+      await expect(race([submit(nop(-5)), sleep(FOREVER)])).rejects.toMatchObject({ code: 'EIO' });
     });
   });
 
@@ -111,6 +111,29 @@ describe('race', () => {
       await expect(running).rejects.toMatchObject({ code: 'ABORT_ERR', cause: 'enough' });
       expect(running).toBeInstanceOf(Future);
     });
+  });
+
+  it('is typed as what any of them resolves to', async () => {
+    const same = race(Array.from({ length: 3 }, () => submit(nop(7))));
+    expectTypeOf(same).toEqualTypeOf<Future<number>>();
+    expect(await same).toBe(7);
+    const mixed = race([submit(nop(7)), sleep(FOREVER), spawn(() => 'text')]);
+    // biome-ignore lint/suspicious/noConfusingVoidType: it is what a sleep resolves to
+    expectTypeOf(mixed).toEqualTypeOf<Future<number | void | string>>();
+    await mixed;
+  });
+
+  it.each([
+    [undefined, 'The "futures" argument must be an array with at least one future. Received undefined'],
+    [[], 'The "futures" argument must be an array with at least one future. Received an instance of Array'],
+    [
+      [Promise.resolve()],
+      'The "futures[0]" argument must be an instance of Future. Received an instance of Promise',
+    ],
+    // biome-ignore lint/suspicious/noSparseArray: a hole is what is tested
+    [[, 1], 'The "futures[0]" argument must be an instance of Future. Received undefined'],
+  ])('names what is wrong with %j', (futures, message) => {
+    expect(() => race(futures as never)).toThrow(message);
   });
 
   it.each([[undefined], [5], [[]], [[1]]])('refuses %j', (futures) => {

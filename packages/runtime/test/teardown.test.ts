@@ -16,7 +16,7 @@ const BUSY = `
     place(slot) { const r = reactor(); r.scratch(slot).bytes.write(this.#path + '\\0', scratchOffset(slot)); this.addr = r.scratchAddress(slot); }
   }
   const direct = (path, place) => openInto(new Open(directKind(OPEN), path), place);
-  const poll = (target) => new Op(opKind('poll', { endsWithHandle: true }), 6, 0, 0, 1, 1).on(target);
+  const poll = (target, multishot = 0) => new Op(opKind('poll', { endsWithHandle: true }), 6, 0, 0, multishot, 1).on(target);
   const busy = async (fifo) => {
     const pipe = await File.open(fifo, 'r+');
     const place = files().allocate();
@@ -30,7 +30,7 @@ const BUSY = `
       pipe.read(pool.lease().buffer, null, { timeout: 1e6 }),
       interval(1).next(),
       interval(1e6).next(),
-      stream(poll(pipe)).next(),
+      stream(poll(pipe, 1)).next(),
       select({ one: sleep(1e6), other: submit(poll(pipe)) }),
       TaskGroup.run((group) => { for (let i = 0; i < 5; i++) group.spawn((task) => sleep(1e6, { scope: task.scope })); }, { timeout: 1e6 }),
       spawn((task) => sleep(1e6, { scope: task.scope }), { timeout: 1e6 }),

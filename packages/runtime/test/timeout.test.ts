@@ -6,6 +6,7 @@ import {
   batch,
   chain,
   type Future,
+  link,
   metrics,
   Scope,
   sleep,
@@ -56,7 +57,21 @@ describe('the timeout of an op', () => {
     await using pipe = silent();
     const error = await failure(submit(read(pipe, Buffer.alloc(1)), { timeout: 5 }));
     expect(error).toMatchObject({ code: 'ETIMEDOUT', errno: ETIMEDOUT, syscall: 'read' });
-    expect(error.message).toBe('ETIMEDOUT: connection timed out, read');
+    expect(error.message).toBe('ETIMEDOUT: the operation timed out after 5 ms, read');
+  });
+
+  it('is told by its length, also where the path or the address belongs to the message', async () => {
+    const path = fifo(dir);
+    const opening = File.open(path, constants.O_WRONLY, { timeout: 5 });
+    await expect(opening).rejects.toMatchObject({
+      message: `ETIMEDOUT: the operation timed out after 5 ms, open '${path}'`,
+      path,
+    });
+    await using pipe = silent();
+    const linked = chain([link(read(pipe, Buffer.alloc(1)), { timeout: 5 }), nop()]);
+    await expect(linked).rejects.toMatchObject({
+      cause: { message: 'ETIMEDOUT: the operation timed out after 5 ms, read' },
+    });
   });
 
   it('leaves nothing behind, whether it ran out or not', async () => {
@@ -266,7 +281,12 @@ describe('timeout(future, ms)', () => {
   it('cancels it when the time has run out, and it rejects once it has let go', async () => {
     await using pipe = silent();
     const reading = submit(read(pipe, Buffer.alloc(1)));
-    await expect(timeout(reading, 5)).rejects.toMatchObject({ code: 'ETIMEDOUT', syscall: 'read' });
+    await expect(timeout(reading, 5)).rejects.toMatchObject({
+      message: 'ETIMEDOUT: the operation timed out after 5 ms, read',
+      code: 'ETIMEDOUT',
+      errno: ETIMEDOUT,
+      syscall: 'read',
+    });
     expect(pipe.idle).toBe(true);
   });
 

@@ -3,7 +3,6 @@ import { addon } from '@ouro/native';
 import {
   ECANCELED,
   EIO,
-  ETIMEDOUT,
   IORING_OP_READV,
   IORING_OP_READV_FIXED,
   IORING_OP_WRITEV,
@@ -267,7 +266,7 @@ export class WritevAll extends Operation<number> {
     this.#op.advance(moved);
     const left = this.timeLeft;
     if (left === 0) {
-      this.settleFailure(ETIMEDOUT, now);
+      this.settleExpired(now);
       return;
     }
     try {

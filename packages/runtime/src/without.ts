@@ -1,0 +1,20 @@
+import { OPCODE_NAMES } from '@ouro/native/abi';
+import { outOfRange } from './errors.ts';
+
+/**
+ * The opcodes that count as missing because the environment's `OURO_WITHOUT` names them: names with commas between them, as
+ * in `READ,FTRUNCATE`; in small letters and with `IORING_OP_` before them too. With it one sees how a program gets on where
+ * an op is missing.
+ *
+ * @throws RangeError for what is no op
+ */
+export function withoutOpcodes(env: NodeJS.ProcessEnv = process.env): ReadonlySet<number> {
+  const names = (env.OURO_WITHOUT ?? '').split(',').map((name) => name.trim());
+  return new Set(names.filter((name) => name !== '').map(opcodeNamed));
+}
+
+function opcodeNamed(name: string): number {
+  const opcode = OPCODE_NAMES.indexOf(name.toUpperCase().replace(/^IORING_OP_/, ''));
+  if (opcode < 0) throw outOfRange('OURO_WITHOUT', 'names of ops such as READ,FTRUNCATE', name);
+  return opcode;
+}
