@@ -13,6 +13,7 @@
         "src/poll/poll_control.cpp",
         "src/poll/poll_engine.cpp",
         "src/poll/poll_files.cpp",
+        "src/poll/poll_pipes.cpp",
         "src/poll/poll_sockets.cpp",
         "src/poll/readiness.cpp",
         "src/poll/tables.cpp",

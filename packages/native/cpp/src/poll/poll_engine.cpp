@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
+#include <string>
 #include <utility>
 
 #ifdef __linux__
@@ -407,6 +408,7 @@ void PollEngine::park(Task* task, uint32_t events) {
   task->wanted = events | POLLERR | POLLHUP;
   task->events = 0;
   task->state = Task::State::kWaiting;
+  if (task->arrival == 0) task->arrival = ++arrivals_;
   place.waiting.push(task);
 }
 
@@ -435,9 +437,10 @@ void PollEngine::on_ready(int fd, uint32_t events) {
   if (fd == wake_read_.get()) return take_messages();
   if (static_cast<size_t>(fd) >= descriptors_.size() || descriptors_[fd] == nullptr) return;
   Descriptor& place = *descriptors_[fd];
+  // The kernel wakes those first who came last.
   Task* next = nullptr;
-  for (Task* task = place.waiting.first(); task != nullptr; task = next) {
-    next = task->list_next;
+  for (Task* task = place.waiting.last(); task != nullptr; task = next) {
+    next = task->list_previous;
     if ((task->wanted & events) == 0) continue;
     if (task->opcode() == abi::kPollAdd && (task->sqe.len & abi::kPollAddMulti) != 0) {
       pollfd look{fd, static_cast<short>(task->wanted), 0};
@@ -584,16 +587,6 @@ bool PollEngine::must_wait(int fd, uint32_t events) {
   return ::poll(&look, 1, 0) == 0;
 }
 
-// Whether an op of the same kind waits already: what comes is his first.
-bool PollEngine::is_behind(const Task* task) {
-  const auto index = static_cast<size_t>(task->fd);
-  if (task->begun || index >= descriptors_.size() || descriptors_[index] == nullptr) return false;
-  for (const Task* other = descriptors_[index]->waiting.first(); other != nullptr; other = other->list_next) {
-    if (other->opcode() == task->opcode()) return true;
-  }
-  return false;
-}
-
 // ---- time
 
 void PollEngine::set_timer(Task* task, int64_t deadline) {
@@ -678,6 +671,7 @@ bool PollEngine::can_cancel(const Task& task) {
   switch (task.state) {
     case Task::State::kWaiting:
     case Task::State::kPooled:
+    case Task::State::kOpening:
       return true;
     case Task::State::kTimed:
       return task.sqe.opcode == abi::kTimeout;
@@ -717,7 +711,10 @@ int PollEngine::cancel_one(Task* task) {
         return 0;
       }
       task->cancelled = true;
-      nudge(*task);
+      return -EALREADY;
+    case Task::State::kOpening:
+      task->cancelled = true;
+      nudge(task->pipe_fd);
       return -EALREADY;
     default:
       return -EALREADY;
@@ -736,17 +733,6 @@ Task* PollEngine::find(uint64_t user_data, bool (*matches)(const Task&)) const {
   return nullptr;
 }
 
-// A thread that opens a pipe waits for somebody at the other end: be that for a moment.
-void PollEngine::nudge(Task& task) {
-  const abi::Opcode opcode = task.opcode();
-  if (opcode != abi::kOpenat && opcode != abi::kOpenat2) return;
-  const auto* path = task.at<const char>(task.sqe.addr);
-  struct stat about;
-  if (::fstatat(task.sqe.fd, path, &about, 0) != 0 || !S_ISFIFO(about.st_mode)) return;
-  const int other = ::openat(task.sqe.fd, path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
-  if (other >= 0) ::close(other);
-}
-
 // ---- the queue, and waiting
 
 int PollEngine::submit() {
@@ -756,10 +742,7 @@ int PollEngine::submit() {
   return 0;
 }
 
-int PollEngine::submit_and_wait(int64_t timeout_ns) {
-  control_->enters += 1;
-  take_queue();
-  for (Task* task : std::exchange(later_, {})) ready_.push_back(task);
+void PollEngine::take_done() {
   if (pooled_ > 0) {
     pool_.take(done_);
     for (Task* task : std::exchange(done_, {})) {
@@ -767,6 +750,14 @@ int PollEngine::submit_and_wait(int64_t timeout_ns) {
       apply(task, finish_work(task));
     }
   }
+  if (!pipes_.empty()) take_pipes();
+}
+
+int PollEngine::submit_and_wait(int64_t timeout_ns) {
+  control_->enters += 1;
+  take_queue();
+  for (Task* task : std::exchange(later_, {})) ready_.push_back(task);
+  take_done();
   run_ready();
   run_timers();
   if (!completions_.empty()) {
@@ -785,14 +776,8 @@ int PollEngine::submit_and_wait(int64_t timeout_ns) {
   const int count = readiness_->wait(timeout_ns, ready_fds_);
   if (timeout_ns != 0) control_->idle_ns += static_cast<double>(now_ns() - began);
   for (int i = 0; i < count; ++i) on_ready(ready_fds_[i].fd, ready_fds_[i].events);
-  if (pooled_ > 0) {
-    pool_.take(done_);
-    for (Task* task : std::exchange(done_, {})) {
-      leave_pool(task);
-      apply(task, finish_work(task));
-    }
-    run_ready();
-  }
+  take_done();
+  run_ready();
   run_timers();
   control_->in_flight = in_flight_;
   return count < 0 ? count : 0;
@@ -879,17 +864,14 @@ void PollEngine::shutdown() {
     if (task->opcode() == abi::kClose) work(*task);
     task->state = Task::State::kReady;
   }
-  pool_.stop([&] {
-    for (Task* task = all_; task != nullptr; task = task->all_next) {
-      if (task->state == Task::State::kPooled) nudge(*task);
-    }
-  });
+  pool_.stop();
   pool_.take(done_);
   for (Task* task : done_) {
     const Step step = finish_work(task);
     if (step.kind == Step::Kind::kDone) post(task->sqe.user_data, step.result, step.flags);
     task->state = Task::State::kReady;
   }
+  stop_pipes();
   for (const Completion& completion : completions_) discard(completion);
   completions_.clear();
   for (Task* task = all_; task != nullptr; task = task->all_next) {

@@ -82,7 +82,6 @@ class PollEngine final : public Engine {
   void unpark(Task* task);
   void let_go(int fd);
   static bool must_wait(int fd, uint32_t events);
-  bool is_behind(const Task* task);
   int resolve(Task* task, int32_t fd, bool fixed, int& out);
   void on_ready(int fd, uint32_t events);
   void send_to_pool(Task* task);
@@ -103,7 +102,6 @@ class PollEngine final : public Engine {
   int cancel_one(Task* task);
   Task* find(uint64_t user_data, bool (*matches)(const Task&)) const;
   static bool can_cancel(const Task& task);
-  static void nudge(Task& task);
 
   // Trying ops, by family: poll_control.cpp, poll_sockets.cpp, poll_files.cpp.
   Step attempt(Task* task);
@@ -139,6 +137,16 @@ class PollEngine final : public Engine {
   // What a thread of the pool does.
   static void work(Task& task);
   Step finish_work(Task* task);
+  void take_done();
+
+  // Named pipes, whose open waits for somebody at the other end, for ever perhaps. Not in the pool: Node waits for that
+  // when it exits. (poll_pipes.cpp)
+  struct PipeOpen;
+  void open_pipe(Task* task);
+  static void* run_pipe_open(void* handed);
+  void take_pipes();
+  void stop_pipes();
+  static void nudge(int pipe_fd);
 
   Step installed(Task* task, int fd, uint32_t file_index);
   int direct_place(Task* task, int fd, uint32_t file_index);
@@ -157,6 +165,7 @@ class PollEngine final : public Engine {
   std::deque<Completion> completions_;
   uint32_t looks_skipped_ = 0;
   uint64_t posted_ = 0;
+  uint64_t arrivals_ = 0;
 
   std::unique_ptr<Readiness> readiness_;
   std::vector<Ready> ready_fds_;
@@ -174,6 +183,7 @@ class PollEngine final : public Engine {
   std::deque<Task*> held_;    // chains behind an IO_DRAIN, which is the first
   uint32_t held_tasks_ = 0;
   std::vector<Task*> done_;
+  std::vector<std::shared_ptr<PipeOpen>> pipes_;
   std::vector<Task*> counted_;  // timeouts that a number of completions ends
   Timers timers_;
   std::vector<std::unique_ptr<Descriptor>> descriptors_;

@@ -12,7 +12,7 @@
 #include <atomic>
 #include <cerrno>
 #include <climits>
-#include <cstdio>
+#include <string>
 #include <vector>
 
 #ifdef __linux__
@@ -372,10 +372,19 @@ Step PollEngine::try_open(Task* task) {
 
 namespace {
 
-int64_t open_there(const Task& task) {
+int64_t open_there(Task& task) {
   const abi::Sqe& sqe = task.sqe;
   const auto* path = task.at<const char>(sqe.addr);
 #ifdef __linux__
+  constexpr int kOther = O_PATH | O_NONBLOCK | O_NOFOLLOW;
+  const bool plain = task.opcode() == abi::kOpenat || task.at<const open_how>(sqe.off)->resolve == 0;
+  const auto wanted = task.opcode() == abi::kOpenat ? sqe.op_flags : task.at<const open_how>(sqe.off)->flags;
+  const bool may_wait = plain && (wanted & kOther) == 0 && (wanted & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL);
+  if (struct stat about; may_wait && ::fstatat(sqe.fd, path, &about, 0) == 0 && S_ISFIFO(about.st_mode)) {
+    // By way of a descriptor that cannot block, so that it can be given up whatever becomes of the path.
+    task.pipe_fd = ::openat(sqe.fd, path, O_PATH | O_CLOEXEC);
+    return answer(task.pipe_fd);
+  }
   if (task.opcode() == abi::kOpenat2) {
     open_how how = *task.at<const open_how>(sqe.off);
     if (sqe.file != 0) how.flags |= O_CLOEXEC;
@@ -474,15 +483,16 @@ Step PollEngine::finish_work(Task* task) {
   const abi::Sqe& sqe = task->sqe;
   switch (task->opcode()) {
     case abi::kOpenat:
-    case abi::kOpenat2: {
-      struct stat about {};
-      if (task->cancelled && task->result >= 0 && ::fstat(task->result, &about) == 0 && S_ISFIFO(about.st_mode)) {
-        // What it waited for was us: see nudge.
-        ::close(task->result);
-        return Step::done(-EINTR);
+    case abi::kOpenat2:
+      if (task->pipe_fd >= 0) {
+        if (task->cancelled) {
+          ::close(task->pipe_fd);
+          return Step::done(-EINTR);
+        }
+        open_pipe(task);
+        return Step::pending();
       }
       return installed(task, task->result, sqe.file);
-    }
     case abi::kRead:
     case abi::kReadv:
     case abi::kReadFixed:

@@ -131,7 +131,6 @@ Step PollEngine::try_accept(Task* task) {
   if (!task->begun && (sqe.ioprio & abi::kAcceptPollFirst) != 0 && must_wait(task->fd, kReads)) {
     return Step::wait(kReads);
   }
-  if (is_behind(task)) return Step::wait(kReads);
   const NonBlocking quick(task->fd);
   for (int shots = 0; shots < kMostShots; ++shots) {
     auto* address = many ? nullptr : task->at<sockaddr>(sqe.addr);
@@ -179,7 +178,6 @@ Step PollEngine::try_recv(Task* task) {
   if ((sqe.ioprio & ~kFlags) != 0) return Step::done(-EINVAL);
   if (many && (!task->has(abi::kBufferSelect) || (sqe.op_flags & MSG_WAITALL) != 0)) return Step::done(-EINVAL);
   if (!task->begun && (sqe.ioprio & abi::kPollFirst) != 0 && must_wait(task->fd, kReads)) return Step::wait(kReads);
-  if (is_behind(task)) return Step::wait(kReads);
   if (task->has(abi::kBufferSelect)) return try_recv_provided(task);
   const int flags = static_cast<int>(sqe.op_flags) | MSG_DONTWAIT;
   for (;;) {

@@ -22,6 +22,7 @@ struct Task {
     kTimed,    // for its time
     kPooled,   // for a thread of the pool, or is in one
     kClosing,  // a close that waits for threads to let go of the descriptor
+    kOpening,  // a thread of its own opens a named pipe
   };
 
   abi::Sqe sqe;
@@ -39,6 +40,7 @@ struct Task {
   bool checked = false;     // is known to be for a descriptor that may be waited for
   int fd = -1;              // the ordinary descriptor that it works on
   int other_fd = -1;        // a splice: where it takes from
+  int pipe_fd = -1;         // a named pipe (O_PATH) whose open waits for somebody at the other end
   int in_fd = -1;           // the same under its own number, and where it puts to: `fd` is the one it waits for
   int out_fd = -1;
   int turn_fd = -1;         // the descriptor on which it takes its turn, or has it
@@ -50,7 +52,7 @@ struct Task {
   int64_t interval = 0;
   int32_t result = 0;
   uint64_t moved = 0;       // bytes of earlier tries
-  uint32_t iov_at = 0;
+  uint64_t arrival = 0;     // when it first waited for its descriptor
   Task* next = nullptr;     // linked behind it
   Task* guard = nullptr;    // its LINK_TIMEOUT
   Task* subject = nullptr;  // of a LINK_TIMEOUT: the op whose time it measures
@@ -97,11 +99,16 @@ class TaskList {
  public:
   bool empty() const { return first_ == nullptr; }
   Task* first() const { return first_; }
+  Task* last() const { return last_; }
+  // In the order of `arrival`, so that one that was woken for nothing has its place again.
   void push(Task* task) {
-    task->list_next = nullptr;
-    task->list_previous = last_;
-    (last_ == nullptr ? first_ : last_->list_next) = task;
-    last_ = task;
+    Task* before = last_;
+    while (before != nullptr && before->arrival > task->arrival) before = before->list_previous;
+    Task* after = before == nullptr ? first_ : before->list_next;
+    task->list_previous = before;
+    task->list_next = after;
+    (before == nullptr ? first_ : before->list_next) = task;
+    (after == nullptr ? last_ : after->list_previous) = task;
   }
   void remove(Task* task) {
     (task->list_previous == nullptr ? first_ : task->list_previous->list_next) = task->list_next;

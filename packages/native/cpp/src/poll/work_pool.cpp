@@ -1,7 +1,6 @@
 #include "work_pool.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <cstdlib>
 #include <utility>
 
@@ -13,7 +12,6 @@ constexpr uint32_t kMostThreads = 1024;
 // What one request does before it goes back to the end of libuv's queue: others use the pool too.
 constexpr uint32_t kMostAtOnce = 32;
 constexpr int64_t kLongestNs = 2'000'000;
-constexpr auto kNudge = std::chrono::milliseconds(50);
 
 uint32_t pool_threads() {
   const char* text = std::getenv("UV_THREADPOOL_SIZE");
@@ -135,15 +133,11 @@ void WorkPool::take(std::vector<Task*>& done) {
   shared_->done.clear();
 }
 
-void WorkPool::stop(const std::function<void()>& nudge) {
+void WorkPool::stop() {
   for (Job* job : shared_->all) uv_cancel(reinterpret_cast<uv_req_t*>(&job->request));
   std::unique_lock lock(shared_->mutex);
   shared_->stopped = true;
-  while (!shared_->idle.wait_for(lock, kNudge, [this] { return shared_->running == 0; })) {
-    lock.unlock();
-    nudge();
-    lock.lock();
-  }
+  shared_->idle.wait(lock, [this] { return shared_->running == 0; });
   shared_->queue.clear();
   shared_->wake = [] {};
 }

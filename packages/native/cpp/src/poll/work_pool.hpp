@@ -30,9 +30,8 @@ class WorkPool {
   bool remove(Task* task);
   // Moves what has been done to the end of `done`.
   void take(std::vector<Task*>& done);
-  // Starts no more, and returns when no thread is at anything; `nudge` is called now and then meanwhile, to get
-  // threads out of where they are. What had not begun stays with `take`: it was not done.
-  void stop(const std::function<void()>& nudge);
+  // Starts no more, and returns when no thread is at anything. What had not begun is not done.
+  void stop();
   // Calls `then` (at once, or from the loop) when libuv has let go of all requests.
   void when_quiet(std::function<void()> then);
 
