@@ -1,5 +1,5 @@
 import { ECANCELED } from '@ouro/native/abi';
-import { cancellation, closedError, invalidType, unsupportedError } from './errors.ts';
+import { cancellation, closedError, invalidType } from './errors.ts';
 import { awaitFast, type Future, rejected, resolved } from './future.ts';
 import { Group, type Member } from './group.ts';
 import { checkOnce } from './multishot.ts';
@@ -66,7 +66,7 @@ class Batch extends Group<unknown[]> {
       return;
     }
     const elsewhere = op.elsewhere();
-    if (elsewhere === null) throw unsupportedError(opcode, kind.syscall);
+    if (elsewhere === null) throw r.unsupported(opcode, kind.syscall);
     r.counts.elsewhere[opcode]++;
     elsewhere.then(
       (result) => member.finish(result, 0),

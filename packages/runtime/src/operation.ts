@@ -11,7 +11,7 @@ import {
 import { followersOf, type Members } from './cancel.ts';
 import { Deadline } from './deadline.ts';
 import type { Descriptor, Listed } from './descriptor.ts';
-import { cancellation, closedError, Expired, systemError, timedOut, unsupportedError } from './errors.ts';
+import { cancellation, closedError, Expired, systemError, timedOut } from './errors.ts';
 import { isForced } from './forced.ts';
 import { awaitFast, Future } from './future.ts';
 import type { Rare as OfOp, Op } from './op.ts';
@@ -134,7 +134,7 @@ export class Operation<T> extends Future<T> implements Completion, Listed {
     const { op } = this;
     const elsewhere = op.elsewhere();
     if (elsewhere === null) {
-      this.abandon(unsupportedError(op.opcode, op.kind.syscall));
+      this.abandon(reactor().unsupported(op.opcode, op.kind.syscall));
       return;
     }
     reactor().counts.elsewhere[op.opcode]++;

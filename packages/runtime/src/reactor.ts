@@ -1,6 +1,7 @@
 import {
   type Addon,
   addon,
+  type DenialReason,
   evidence,
   explain,
   type RingDescription,
@@ -34,7 +35,7 @@ import {
 } from '@ouro/native/layout';
 import { activeResources } from './active-resources.ts';
 import { OpCounts } from './counts.ts';
-import { systemError } from './errors.ts';
+import { systemError, unsupportedError } from './errors.ts';
 import { type Observer, Observers } from './observer.ts';
 import { type RingConfig, type RunOptions, ringConfig } from './options.ts';
 import {
@@ -55,6 +56,16 @@ export interface BatchEnd {
   batchEnded(): void;
 }
 
+/** Why the poll engine runs. */
+export interface Fallback {
+  /** What denies the ring, or `'asked for'` where nobody asked the kernel for one. */
+  readonly reason: DenialReason | 'asked for';
+  /** That of the `UringUnavailableError`; null where it was asked for. */
+  readonly code: string | null;
+  /** What denies the ring and what to do about it. */
+  readonly message: string;
+}
+
 const TWO_32 = 4_294_967_296;
 
 /**
@@ -67,6 +78,8 @@ export class Reactor {
   readonly ring: RingDescription;
   /** What keeps io_uring from this thread; null where it is there, or was not wanted. */
   readonly denial: UringUnavailableError | null;
+  /** Why another engine than the ring runs; null where the ring does. */
+  readonly fallback: Fallback | null;
   readonly config: RingConfig;
   readonly slots: Slots;
   /** CQEs whose slot had moved on: messages to an `Inbox` that was closed. Else 0: a slot lives until its last CQE. */
@@ -97,6 +110,7 @@ export class Reactor {
     const [ring, denial] = open(native, config, (count) => this.#dispatch(count));
     this.ring = ring;
     this.denial = denial;
+    this.fallback = ring.driver === 'uring' ? null : fallbackOf(denial);
     this.words = new Uint32Array(ring.shared);
     this.counters = new Float64Array(ring.shared);
     this.#batch = new Int32Array(ring.shared, BATCH_OFFSET, BATCH_CAPACITY * COMPLETION_WORDS);
@@ -117,9 +131,14 @@ export class Reactor {
     }
   }
 
-  /** Whether the kernel knows an opcode, and `OURO_WITHOUT` does not forbid it. */
+  /** Whether the engine knows an opcode, and `OURO_WITHOUT` does not forbid it. */
   supports(opcode: number): boolean {
     return this.#supported[opcode] === 1;
+  }
+
+  /** The error of an op that is not supported, and that nothing can stand in for. */
+  unsupported(opcode: number, syscall: string): Error {
+    return unsupportedError(this.ring.driver, opcode, syscall);
   }
 
   /**
@@ -463,8 +482,18 @@ function open(
     if (config.wanted === 'uring' || config.modeFlags !== 0) throw denial;
   }
   const ring = native.open({ ...config, driver: 'poll' }, dispatch);
-  if (typeof ring === 'number') throw systemError(ring, 'epoll_create1');
+  if (typeof ring === 'number') throw Object.assign(systemError(ring, 'epoll_create1'), { cause: denial });
   return [ring, denial];
+}
+
+function fallbackOf(denial: UringUnavailableError | null): Fallback {
+  if (denial !== null) return { reason: denial.reason, code: denial.code, message: denial.message };
+  return {
+    reason: 'asked for',
+    code: null,
+    message:
+      "the driver 'poll' was asked for, by OURO_DRIVER or the program, so the kernel was not asked for a ring",
+  };
 }
 
 /** `IORING_REGISTER_IOWQ_MAX_WORKERS` (5.15): two words, 0 for what is to stay as it is. */
@@ -515,7 +544,7 @@ let configured: RingConfig | undefined;
 
 /**
  * The reactor of this thread, made on first use.
- * @throws UringUnavailableError where io_uring is denied
+ * @throws UringUnavailableError where io_uring is denied and the ring was insisted on
  */
 export function reactor(): Reactor {
   current ??= shared();
