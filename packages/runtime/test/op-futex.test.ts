@@ -3,12 +3,13 @@ import { Worker } from 'node:worker_threads';
 import { AbortError, submit } from '@ouro/runtime';
 import { futexWait, futexWaitv, futexWake } from '@ouro/runtime/ops';
 import { describe, expect, it } from 'vitest';
+import { describeOnRing, polls } from '../../../testing/engine.ts';
 import { runProgram } from '../../../testing/program.ts';
 
 const shared = (words = 4): Int32Array => new Int32Array(new SharedArrayBuffer(words * 4));
 const again = (syscall: string) => ({ code: 'EAGAIN', errno: -11, syscall });
 
-describe('futexWait and futexWake', () => {
+describeOnRing('futex')('futexWait and futexWake', () => {
   it('wait for, and wake, another thread', async () => {
     const words = shared();
     const worker = new Worker(
@@ -95,27 +96,9 @@ describe('futexWait and futexWake', () => {
     expect(stderr).toBe('');
     expect(stdout).toBe('0\n');
   });
-
-  it('are refused for memory that is not shared, and for words that are not there', () => {
-    const words = shared();
-    expect(() => futexWait(new Int32Array(4), 0, 0)).toThrow(
-      expect.objectContaining({ code: 'ERR_INVALID_ARG_TYPE' }),
-    );
-    expect(() => futexWake(new Uint8Array(words.buffer) as never, 0)).toThrow(TypeError);
-    const liar = new Int32Array(4);
-    Object.defineProperty(liar, 'buffer', { value: words.buffer });
-    expect(() => futexWait(liar, 0, 0)).toThrow(TypeError);
-    const long = shared();
-    Object.defineProperty(long, 'length', { value: 1e9 });
-    expect(() => futexWait(long, 4, 0)).toThrow(/index/);
-    expect(() => futexWait(words, 4, 0)).toThrow(/index/);
-    expect(() => futexWait(words, 0, 2 ** 33)).toThrow(/value/);
-    expect(() => futexWake(words, 0, 0)).toThrow(/count/);
-    expect(() => futexWake(words, 0, 1, 0)).toThrow(/mask/);
-  });
 });
 
-describe('futexWaitv', () => {
+describeOnRing('futex')('futexWaitv', () => {
   it('tells which of several words was woken', async () => {
     const words = shared(128);
     const waiters = Array.from({ length: 128 }, (_, index) => ({ view: words, index, value: 0 }));
@@ -140,11 +123,45 @@ describe('futexWaitv', () => {
     waiting.cancel();
     await expect(waiting).rejects.toThrow(AbortError);
   });
+});
 
-  it('is refused for none, and for more than the kernel takes', () => {
+describe('futexes', () => {
+  it('are refused for memory that is not shared, and for words that are not there', () => {
+    const words = shared();
+    expect(() => futexWait(new Int32Array(4), 0, 0)).toThrow(
+      expect.objectContaining({ code: 'ERR_INVALID_ARG_TYPE' }),
+    );
+    expect(() => futexWake(new Uint8Array(words.buffer) as never, 0)).toThrow(TypeError);
+    const liar = new Int32Array(4);
+    Object.defineProperty(liar, 'buffer', { value: words.buffer });
+    expect(() => futexWait(liar, 0, 0)).toThrow(TypeError);
+    const long = shared();
+    Object.defineProperty(long, 'length', { value: 1e9 });
+    expect(() => futexWait(long, 4, 0)).toThrow(/index/);
+    expect(() => futexWait(words, 4, 0)).toThrow(/index/);
+    expect(() => futexWait(words, 0, 2 ** 33)).toThrow(/value/);
+    expect(() => futexWake(words, 0, 0)).toThrow(/count/);
+    expect(() => futexWake(words, 0, 1, 0)).toThrow(/mask/);
+  });
+
+  it('are refused for none, and for more than the kernel takes', () => {
     const waiter = { view: shared(), index: 0, value: 0 };
     expect(() => futexWaitv([])).toThrow(/waiters.length/);
     expect(() => futexWaitv(Array.from({ length: 129 }, () => waiter))).toThrow(/waiters.length/);
     expect(() => futexWaitv([{ ...waiter, view: [] as never }])).toThrow(/waiters\[0\].view/);
+  });
+
+  it.runIf(polls)('are refused by the poll engine', async () => {
+    const words = shared();
+    for (const op of [
+      futexWait(words, 0, 0),
+      futexWake(words, 0),
+      futexWaitv([{ view: words, index: 0, value: 0 }]),
+    ]) {
+      await expect(submit<unknown>(op)).rejects.toMatchObject({
+        code: 'ERR_OURO_UNSUPPORTED',
+        message: expect.stringMatching(/^The poll engine cannot do IORING_OP_FUTEX_/) as string,
+      });
+    }
   });
 });

@@ -3,7 +3,8 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { AbortError, submit } from '@ouro/runtime';
 import { P_ALL, P_PID, WCONTINUED, WEXITED, WNOHANG, WNOWAIT, WSTOPPED, waitid } from '@ouro/runtime/ops';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, expect, it } from 'vitest';
+import { describeOnRing } from '../../../testing/engine.ts';
 
 const children: ChildProcess[] = [];
 
@@ -30,7 +31,7 @@ afterEach(async () => {
   }
 });
 
-describe('waitid', () => {
+describeOnRing('waitid')('waitid', () => {
   it('tells how a child has ended, and leaves Node to hear of it', async () => {
     const { process: ended, pid } = child('sh', '-c', 'exit 7');
     const exit = once(ended, 'exit');
