@@ -540,6 +540,7 @@ void PollEngine::close_now(int fd) {
     // By hand: a duplicate elsewhere would keep it registered.
     if (place.watched) readiness_->forget(fd);
     place.watched = place.direct = place.kept = false;
+    place.type = -1;
   }
   ::close(fd);
 }
