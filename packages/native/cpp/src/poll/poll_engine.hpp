@@ -88,6 +88,8 @@ class PollEngine final : public Engine {
   void on_ready(int fd, uint32_t events);
   void send_to_pool(Task* task);
   void leave_pool(Task* task);
+  void hold(Task* task);
+  void release(Task* task);
   Step close_fd(int fd, Task* task);
   void close_now(int fd);
   void end_turn(int fd);
