@@ -262,7 +262,7 @@ Step PollEngine::try_poll_remove(Task* task) {
   if (target == nullptr) return Step::done(-ENOENT);
   if (!updates) return Step::done(cancel_one(target));
   if (target->state != Task::State::kWaiting) return Step::done(-EALREADY);
-  descriptor(target->fd).waiting.remove(target);
+  unpark(target);
   target->state = Task::State::kReady;
   if ((sqe.len & abi::kPollUpdateEvents) != 0) {
     target->sqe.op_flags = sqe.op_flags;

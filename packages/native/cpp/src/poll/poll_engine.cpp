@@ -426,11 +426,12 @@ void PollEngine::park(Task* task, uint32_t events) {
   task->state = Task::State::kWaiting;
   if (task->arrival == 0) task->arrival = ++arrivals_;
   place.waiting.push(task);
+  ++waiting_;
 }
 
 void PollEngine::unpark(Task* task) {
   descriptor(task->fd).waiting.remove(task);
-  let_go(task->fd);
+  --waiting_;
 }
 
 // Nobody may wait for the descriptor any more: then what is not ours must not stay registered under its number.
@@ -462,7 +463,7 @@ void PollEngine::on_ready(int fd, uint32_t events) {
       if (::poll(&look, 1, 0) > 0) post_more(task, look.revents, 0);
       continue;
     }
-    place.waiting.remove(task);
+    unpark(task);
     task->state = Task::State::kReady;
     task->events = events;
     ready_.push_back(task);
@@ -711,7 +712,7 @@ int PollEngine::cancel_one(Task* task) {
   const int32_t result = task->moved > 0 ? static_cast<int32_t>(task->moved) : -ECANCELED;
   switch (task->state) {
     case Task::State::kWaiting:
-      descriptor(task->fd).waiting.remove(task);
+      unpark(task);
       end_later(task, result);
       let_go(task->fd);
       return 0;
@@ -788,7 +789,8 @@ int PollEngine::submit_and_wait(int64_t timeout_ns) {
   run_timers();
   if (!completions_.empty()) {
     control_->in_flight = in_flight_;
-    if (looks_skipped_++ < kMostLooksSkipped) return 0;
+    // What a turn does at once (a server's answers) is told first: meanwhile more arrives for one look to find.
+    if (looks_skipped_++ < (waiting_ == 0 ? kMostLooksSkipped : 1)) return 0;
   }
   looks_skipped_ = 0;
 

@@ -167,6 +167,7 @@ class PollEngine final : public Engine {
   uint32_t sq_submitted_ = 0;
   uint32_t in_flight_ = 0;
   std::deque<Completion> completions_;
+  uint32_t waiting_ = 0;  // tasks that wait for a descriptor
   uint32_t looks_skipped_ = 0;
   uint64_t posted_ = 0;
   uint64_t arrivals_ = 0;
