@@ -35,8 +35,9 @@ int64_t now_ns() {
 
 // Rings of the process by the descriptor that names them.
 std::map<int, PollEngine*>& rings() {
-  static std::map<int, PollEngine*> all;
-  return all;
+  // Never destroyed: threads may outlive the end of the program's own code.
+  static auto* all = new std::map<int, PollEngine*>();
+  return *all;
 }
 
 bool is_known(const abi::Sqe& sqe) {
@@ -398,11 +399,26 @@ void PollEngine::park(Task* task, uint32_t events) {
       return complete(task, -EAGAIN, 0, true);
     }
   }
-  Descriptor& place = descriptor(fd);
-  if (!place.watched || !readiness_->edges() || !owned(fd)) {
-    const int error = readiness_->watch(fd, events);
-    if (error == -EPERM) return send_to_pool(task);
-    if (error != 0) return complete(task, error, 0, true);
+  if (!owned(fd)) {
+    // An op holds the file it works on, whatever becomes of a number that others may close.
+    if (const int copy = ::fcntl(fd, F_DUPFD_CLOEXEC, 0); copy >= 0) {
+      task->origin_fd = fd;
+      task->fd = copy;
+      descriptor(copy).kept = true;
+    }
+  }
+  Descriptor& place = descriptor(task->fd);
+  if (!place.watched || !readiness_->edges() || !owned(task->fd)) {
+    const int error = readiness_->watch(task->fd, events);
+    if (error != 0) {
+      const int copy = task->fd;
+      if (error == -EPERM) {
+        send_to_pool(task);
+      } else {
+        complete(task, error, 0, true);
+      }
+      return let_go(copy);
+    }
     place.watched = true;
   }
   task->wanted = events | POLLERR | POLLHUP;
@@ -410,22 +426,22 @@ void PollEngine::park(Task* task, uint32_t events) {
   task->state = Task::State::kWaiting;
   if (task->arrival == 0) task->arrival = ++arrivals_;
   place.waiting.push(task);
+  ++waiting_;
 }
 
 void PollEngine::unpark(Task* task) {
   descriptor(task->fd).waiting.remove(task);
-  let_go(task->fd);
+  --waiting_;
 }
 
 // Nobody may wait for the descriptor any more: then what is not ours must not stay registered under its number.
 void PollEngine::let_go(int fd) {
-  Descriptor& place = descriptor(fd);
-  if (!place.waiting.empty()) return;
-  if (place.kept) {
-    if (place.users == 0) close_now(fd);
-  } else if (place.watched && !owned(fd)) {
+  const Descriptor& place = descriptor(fd);
+  if (place.kept && place.waiting.empty() && place.users == 0) {
+    close_now(fd);
+  } else if (place.watched && place.waiting.empty() && !owned(fd)) {
     readiness_->forget(fd);
-    place.watched = false;
+    descriptor(fd).watched = false;
   }
 }
 
@@ -447,7 +463,7 @@ void PollEngine::on_ready(int fd, uint32_t events) {
       if (::poll(&look, 1, 0) > 0) post_more(task, look.revents, 0);
       continue;
     }
-    place.waiting.remove(task);
+    unpark(task);
     task->state = Task::State::kReady;
     task->events = events;
     ready_.push_back(task);
@@ -478,15 +494,22 @@ static bool takes_turns(const abi::Sqe& sqe) {
 void PollEngine::send_to_pool(Task* task) {
   task->state = Task::State::kPooled;
   task->taken = false;
+  const int number = task->fd;
+  hold(task);
   if (takes_turns(task->sqe) && !task->has_turn) {
-    Descriptor& place = descriptor(task->fd);
-    task->turn_fd = task->fd;
+    Descriptor& place = descriptor(number);
+    task->turn_fd = number;
     if (place.busy) {
       place.turn.push_back(task);
       return;
     }
     place.busy = task->has_turn = true;
   }
+  ++pooled_;
+  pool_.add(task);
+}
+
+void PollEngine::hold(Task* task) {
   // The kernel holds on to the file. So that nobody closes the descriptor under a thread: our own are closed when no
   // thread is at them, others are duplicated.
   const bool closes = task->opcode() == abi::kClose;
@@ -502,8 +525,6 @@ void PollEngine::send_to_pool(Task* task) {
   };
   keep(task->fd, task->counts_fd, task->owns_fd);
   keep(task->other_fd, task->counts_other, task->owns_other);
-  ++pooled_;
-  pool_.add(task);
 }
 
 void PollEngine::end_turn(int fd) {
@@ -518,7 +539,12 @@ void PollEngine::end_turn(int fd) {
 
 void PollEngine::leave_pool(Task* task) {
   --pooled_;
-  const auto release = [this](int fd, bool& counts, bool& owns) {
+  release(task);
+  if (std::exchange(task->has_turn, false)) end_turn(task->turn_fd);
+}
+
+void PollEngine::release(Task* task) {
+  const auto let_free = [this](int fd, bool& counts, bool& owns) {
     if (std::exchange(owns, false)) ::close(fd);
     if (!std::exchange(counts, false)) return;
     Descriptor& place = descriptor(fd);
@@ -529,9 +555,8 @@ void PollEngine::leave_pool(Task* task) {
     }
     let_go(fd);
   };
-  release(task->fd, task->counts_fd, task->owns_fd);
-  release(task->other_fd, task->counts_other, task->owns_other);
-  if (std::exchange(task->has_turn, false)) end_turn(task->turn_fd);
+  let_free(task->fd, task->counts_fd, task->owns_fd);
+  let_free(task->other_fd, task->counts_other, task->owns_other);
 }
 
 void PollEngine::close_now(int fd) {
@@ -687,7 +712,7 @@ int PollEngine::cancel_one(Task* task) {
   const int32_t result = task->moved > 0 ? static_cast<int32_t>(task->moved) : -ECANCELED;
   switch (task->state) {
     case Task::State::kWaiting:
-      descriptor(task->fd).waiting.remove(task);
+      unpark(task);
       end_later(task, result);
       let_go(task->fd);
       return 0;
@@ -703,6 +728,7 @@ int PollEngine::cancel_one(Task* task) {
     case Task::State::kPooled:
       if (!task->has_turn && task->turn_fd >= 0) {
         std::erase(descriptor(task->turn_fd).turn, task);
+        release(task);
         end_later(task, result);
         return 0;
       }
@@ -763,7 +789,8 @@ int PollEngine::submit_and_wait(int64_t timeout_ns) {
   run_timers();
   if (!completions_.empty()) {
     control_->in_flight = in_flight_;
-    if (looks_skipped_++ < kMostLooksSkipped) return 0;
+    // What a turn does at once (a server's answers) is told first: meanwhile more arrives for one look to find.
+    if (looks_skipped_++ < (waiting_ == 0 ? kMostLooksSkipped : 1)) return 0;
   }
   looks_skipped_ = 0;
 

@@ -88,6 +88,8 @@ class PollEngine final : public Engine {
   void on_ready(int fd, uint32_t events);
   void send_to_pool(Task* task);
   void leave_pool(Task* task);
+  void hold(Task* task);
+  void release(Task* task);
   Step close_fd(int fd, Task* task);
   void close_now(int fd);
   void end_turn(int fd);
@@ -165,6 +167,7 @@ class PollEngine final : public Engine {
   uint32_t sq_submitted_ = 0;
   uint32_t in_flight_ = 0;
   std::deque<Completion> completions_;
+  uint32_t waiting_ = 0;  // tasks that wait for a descriptor
   uint32_t looks_skipped_ = 0;
   uint64_t posted_ = 0;
   uint64_t arrivals_ = 0;
