@@ -56,7 +56,7 @@ export interface Metrics {
   readonly stale: number;
   /** What has become of the ops of each opcode, by the kernel's name of it: `ops.READ`. Those never used are missing. */
   readonly ops: Readonly<Record<string, OpMetrics>>;
-  /** Ops done without the ring because the kernel lacks their opcode. */
+  /** Ops done elsewhere because the engine lacks their opcode: not to be mixed up with `fallback`. */
   readonly fallbacks: number;
   /** Receives that ended because no provided buffer was left: more than a few, and the buffers are too few. */
   readonly starved: number;
