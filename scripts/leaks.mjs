@@ -57,21 +57,34 @@ const workers = `
   if (maps.length > 0) throw new Error('mappings of rings that are gone:\\n' + maps.join('\\n'));
 `;
 
-const programs = [
-  [
-    'that closes everything',
-    `${WORK} await run(async () => { for (const one of Object.values(await work())) await one.close(); });`,
-  ],
-  [
-    'that exits with I/O in flight',
-    `${WORK} await run(async () => { const { client, listener } = await work(); client.read(Buffer.alloc(10)); listener.accept(); sleep(1e6); process.exit(); }, { sqpoll: true });`,
-  ],
-  [
-    'that polls',
-    `${WORK} await run(() => Promise.all(Array.from({ length: 3000 }, () => nop())), { iopoll: true });`,
-  ],
-  ['of workers', workers],
-];
+/** The programs, each with the engine that it runs on. Modes are the ring's. */
+const programs = ['uring', 'poll'].flatMap((driver) =>
+  sources()
+    .map(([name, source]) => [
+      name,
+      driver === 'poll' ? source.replaceAll('sqpoll: true', '') : source,
+      driver,
+    ])
+    .filter(([, source]) => driver === 'uring' || !source.includes('iopoll')),
+);
+
+function sources() {
+  return [
+    [
+      'that closes everything',
+      `${WORK} await run(async () => { for (const one of Object.values(await work())) await one.close(); });`,
+    ],
+    [
+      'that exits with I/O in flight',
+      `${WORK} await run(async () => { const { client, listener } = await work(); client.read(Buffer.alloc(10)); listener.accept(); sleep(1e6); process.exit(); }, { sqpoll: true });`,
+    ],
+    [
+      'that polls',
+      `${WORK} await run(() => Promise.all(Array.from({ length: 3000 }, () => nop())), { iopoll: true });`,
+    ],
+    ['of workers', workers],
+  ];
+}
 
 /** How a frame is printed: with the module that it is of. */
 const FRAME = '"    #%n %F %L in %m"';
@@ -97,7 +110,7 @@ const environment = buildSanitized();
 const folder = mkdtempSync(join(tmpdir(), 'ouro-leaks-'));
 let failed = false;
 try {
-  for (const [name, source] of programs) {
+  for (const [name, source, driver] of programs) {
     const reports = mkdtempSync(join(folder, 'reports-'));
     const { status, signal, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', source], {
       cwd: root,
@@ -106,6 +119,7 @@ try {
       env: {
         ...process.env,
         ...environment,
+        OURO_DRIVER: driver,
         // Slow, but it sees through Node, which is built without frame pointers.
         ASAN_OPTIONS: `detect_leaks=1:fast_unwind_on_malloc=0:malloc_context_size=40:use_sigaltstack=0:log_path=${join(reports, 'report')}:stack_trace_format=${FRAME}`,
         LSAN_OPTIONS: 'exitcode=0:max_leaks=0',
@@ -118,10 +132,12 @@ try {
     const seen = (report.match(/^(Direct|Indirect) leak of /gm) ?? []).length;
     if (status !== 0 || leaks.length > 0 || report.includes('LeakSanitizer has encountered a fatal error')) {
       failed = true;
-      console.error(`a program ${name}: ${signal ?? `exit code ${status}`}\n${stderr}${leaks.join('\n\n')}`);
+      console.error(
+        `a program ${name} (${driver}): ${signal ?? `exit code ${status}`}\n${stderr}${leaks.join('\n\n')}`,
+      );
       if (leaks.length === 0) console.error(report);
     } else {
-      console.log(`a program ${name}: none of ours (${seen} of Node's)`);
+      console.log(`a program ${name} (${driver}): none of ours (${seen} of Node's)`);
     }
   }
 } finally {

@@ -156,9 +156,10 @@ describe('under a seccomp filter, or where there is no ring, capabilities()', ()
   afterAll(() => seccomp.remove());
 
   it('says that seccomp denies the ring, and what user space offers', async () => {
+    const outside = capabilities().machine.seccomp.filters ?? 0;
     const found = await seen({ under: seccomp.denyWith('1'), env: { OURO_DRIVER: '' } });
     expect(found).toMatchObject({ driver: 'poll', available: false, reason: 'seccomp', seccomp: 'denies' });
-    expect(found.machine.seccomp).toMatchObject({ mode: 'filter', filters: 1 });
+    expect(found.machine.seccomp).toEqual({ mode: 'filter', filters: outside + 1 });
     expect(found.traits.ops.READ).toMatchObject({ supported: true });
     expect(found.traits.ops.WAITID).toMatchObject({ supported: false, missing: 'engine' });
   });

@@ -109,9 +109,10 @@ describe('where a call of io_uring ends the process', () => {
         \`;
         for (const workerData of [false, true]) {
           const worker = new Worker(new URL('data:text/javascript,' + encodeURIComponent(source)), { workerData });
+          const exited = once(worker, 'exit');
           console.log((await once(worker, 'message'))[0]);
-          if (workerData) await worker.terminate();
-          else await once(worker, 'exit');
+          if (workerData) worker.terminate();
+          await exited;
         }
       `,
       { under: seccomp.kill(), env: { OURO_DRIVER: 'poll' } },
