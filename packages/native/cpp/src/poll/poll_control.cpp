@@ -43,6 +43,10 @@ bool PollEngine::needs_file(abi::Opcode opcode) {
     case abi::kSocket:
     case abi::kFixedFdInstall:
     case abi::kPipe:
+    case abi::kWaitid:
+    case abi::kFutexWait:
+    case abi::kFutexWake:
+    case abi::kFutexWaitv:
       return false;
     default:
       return true;
@@ -86,6 +90,12 @@ Step PollEngine::attempt(Task* task) {
     case abi::kMsgRing:
     case abi::kFixedFdInstall:
       return attempt_control(task);
+    case abi::kWaitid:
+      return try_waitid(task);
+    case abi::kFutexWait:
+    case abi::kFutexWake:
+    case abi::kFutexWaitv:
+      return try_futex(task);
     default:
       return attempt_file(task);
   }

@@ -43,10 +43,11 @@ std::map<int, PollEngine*>& rings() {
 bool is_known(const abi::Sqe& sqe) {
   if (sqe.opcode >= abi::kOpcodes || (sqe.flags & ~abi::kAllSqeFlags) != 0) return false;
   switch (static_cast<abi::Opcode>(sqe.opcode)) {
-    case abi::kWaitid:
+#ifndef __linux__
     case abi::kFutexWait:
     case abi::kFutexWake:
     case abi::kFutexWaitv:
+#endif
     case abi::kRecvZc:
       return false;
     default:
@@ -89,7 +90,7 @@ std::unique_ptr<PollEngine> PollEngine::create(uint32_t sq_entries, uv_loop_t* l
 }
 
 PollEngine::PollEngine(uv_loop_t* loop, const SharedMemory& memory)
-    : Engine(memory), pool_(loop, work, [this] { wake(); }) {}
+    : Engine(memory), loop_(loop), pool_(loop, work, [this] { wake(); }) {}
 
 int PollEngine::setup(uint32_t sq_entries) {
   sq_entries_ = sq_entries;
@@ -698,6 +699,8 @@ bool PollEngine::can_cancel(const Task& task) {
     case Task::State::kWaiting:
     case Task::State::kPooled:
     case Task::State::kOpening:
+    case Task::State::kFutex:
+    case Task::State::kChild:
       return true;
     case Task::State::kTimed:
       return task.sqe.opcode == abi::kTimeout;
@@ -739,6 +742,13 @@ int PollEngine::cancel_one(Task* task) {
       }
       task->cancelled = true;
       return -EALREADY;
+    case Task::State::kFutex:
+      give_up_futex(task);
+      return 0;
+    case Task::State::kChild:
+      children_.remove(task);
+      end_later(task, -ECANCELED);
+      return 0;
     case Task::State::kOpening:
       task->cancelled = true;
       nudge(task->pipe_fd);
@@ -778,6 +788,7 @@ void PollEngine::take_done() {
     }
   }
   if (!pipes_.empty()) take_pipes();
+  if (!futexes_.empty()) take_futexes();
 }
 
 int PollEngine::submit_and_wait(int64_t timeout_ns) {
@@ -900,6 +911,7 @@ void PollEngine::shutdown() {
     task->state = Task::State::kReady;
   }
   stop_pipes();
+  stop_futexes();
   for (const Completion& completion : completions_) discard(completion);
   completions_.clear();
   for (Task* task = all_; task != nullptr; task = task->all_next) {

@@ -35,7 +35,9 @@ class PollEngine final : public Engine {
   uint32_t in_flight() const override { return in_flight_; }
   int register_resource(uint32_t opcode, const void* arg, uint32_t nr_args) override;
   void shutdown() override;
-  void when_quiet(std::function<void()> then) override { pool_.when_quiet(std::move(then)); }
+  void when_quiet(std::function<void()> then) override {
+    forget_children([this, then] { pool_.when_quiet(then); });
+  }
   RingDescription describe() const override;
 
  private:
@@ -152,6 +154,16 @@ class PollEngine final : public Engine {
   void stop_pipes();
   static void nudge(int pipe_fd);
 
+  // What waits for other threads and processes (poll_waits.cpp).
+  struct FutexWait;
+  Step try_futex(Task* task);
+  void give_up_futex(const Task* task);
+  void take_futexes();
+  void stop_futexes();
+  Step try_waitid(Task* task);
+  void watch_children();
+  void forget_children(std::function<void()> then);
+
   Step installed(Task* task, int fd, uint32_t file_index);
   int direct_place(Task* task, int fd, uint32_t file_index);
 
@@ -162,6 +174,7 @@ class PollEngine final : public Engine {
   void take_messages();
   void wake();
 
+  uv_loop_t* loop_;
   sys::Mapping sqes_;
   uint32_t sq_entries_ = 0;
   uint32_t sq_submitted_ = 0;
@@ -189,6 +202,9 @@ class PollEngine final : public Engine {
   uint32_t held_tasks_ = 0;
   std::vector<Task*> done_;
   std::vector<std::shared_ptr<PipeOpen>> pipes_;
+  std::vector<std::shared_ptr<FutexWait>> futexes_;
+  TaskList children_;
+  uv_signal_t* child_signal_ = nullptr;
   std::vector<Task*> counted_;  // timeouts that a number of completions ends
   Timers timers_;
   std::vector<std::unique_ptr<Descriptor>> descriptors_;

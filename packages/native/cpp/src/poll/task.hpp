@@ -23,6 +23,8 @@ struct Task {
     kPooled,   // for a thread of the pool, or is in one
     kClosing,  // a close that waits for threads to let go of the descriptor
     kOpening,  // a thread of its own opens a named pipe
+    kFutex,    // a thread of its own waits for a futex
+    kChild,    // for news of a child process
   };
 
   abi::Sqe sqe;
