@@ -18,8 +18,6 @@ export const RING_ONLY = {
   minWait: 'the poll engine ends a wait at the first completion',
   overflow: 'the completion queue of the poll engine has no end',
   memlock: 'the poll engine locks no memory',
-  futex: 'the poll engine has no FUTEX_WAIT, FUTEX_WAKE, FUTEX_WAITV',
-  waitid: 'the poll engine has no WAITID',
   direct: 'a direct descriptor of the poll engine has an ordinary one behind it',
   denied: 'tells what is denied where the ring is asked for',
 } as const;

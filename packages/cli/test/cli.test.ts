@@ -103,7 +103,7 @@ describe('ouro doctor', () => {
     expect(stderr).toBe('');
     expect(stdout).toContain('engine   poll: programs run in user space, as asked for (OURO_DRIVER=poll)\n');
     expect(stdout).toContain('io_uring not touched, so not known to be available\n');
-    expect(stdout).toContain('no   FUTEX_WAIT (Linux 6.7): only the ring of the kernel can\n');
+    expect(stdout).toContain('no   RECV_ZC (Linux 6.15): only the ring of the kernel can\n');
     expect(stdout).toContain('no   BIND (Linux 6.11): OURO_WITHOUT names it\n');
     expect(stdout).not.toContain('setup flags');
     expect(stdout).toContain('To have the ring where it is allowed: run without OURO_DRIVER=poll.');

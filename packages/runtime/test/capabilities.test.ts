@@ -138,7 +138,7 @@ describe('what the poll engine does without is put down to', () => {
     expect(traits.setup.CLAMP).toMatchObject({ supported: false, missing: 'engine' });
     expect(traits.features.SINGLE_MMAP).toMatchObject({ supported: false, missing: 'engine' });
     expect(traits.features.EXT_ARG).toMatchObject({ supported: true });
-    expect(traits.ops.FUTEX_WAIT).toMatchObject({
+    expect(traits.ops.RECV_ZC).toMatchObject({
       supported: false,
       missing: 'engine',
       why: 'only the ring of the kernel can',
@@ -161,7 +161,7 @@ describe('under a seccomp filter, or where there is no ring, capabilities()', ()
     expect(found).toMatchObject({ driver: 'poll', available: false, reason: 'seccomp', seccomp: 'denies' });
     expect(found.machine.seccomp).toEqual({ mode: 'filter', filters: outside + 1 });
     expect(found.traits.ops.READ).toMatchObject({ supported: true });
-    expect(found.traits.ops.WAITID).toMatchObject({ supported: false, missing: 'engine' });
+    expect(found.traits.ops.RECV_ZC).toMatchObject({ supported: false, missing: 'engine' });
   });
 
   it('says that nothing is there where the ring is insisted on', async () => {

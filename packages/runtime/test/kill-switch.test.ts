@@ -12,9 +12,10 @@ const doctor = [process.execPath, 'packages/cli/bin/ouro.js', 'doctor'];
 
 /** Whatever of ouro asks the kernel for something when an engine or a resource is made. */
 const EVERYTHING = `
-  import { BufferPool, Inbox, capabilities, chain, files, interval, metrics, run, sleep, submit } from '@ouro/runtime';
+  import { BufferPool, Inbox, Op, capabilities, chain, files, interval, metrics, opKind, run, sleep, submit } from '@ouro/runtime';
   import { BufferRing } from '@ouro/runtime/driver';
   import { close, futexWake } from '@ouro/runtime/ops';
+  const NO_OPCODE = 250;
   import { File, readFile } from '@ouro/fs';
   import { openat, read } from '@ouro/fs/ops';
   import { TcpListener, TcpStream } from '@ouro/net';
@@ -38,7 +39,8 @@ const EVERYTHING = `
     const chunk = (await server[Symbol.asyncIterator]().next()).value.toString();
     await Promise.all([client.close(), server.close(), listener.close(), readFile('package.json'), sleep(1)]);
     for await (const _ of interval(1)) break;
-    const refused = await submit(futexWake(new Int32Array(new SharedArrayBuffer(4)), 0)).catch(({ code }) => code);
+    await submit(futexWake(new Int32Array(new SharedArrayBuffer(4)), 0));
+    const refused = await submit(new Op(opKind('future'), NO_OPCODE)).catch(({ code }) => code);
     const { driver, fallback } = metrics();
     console.log(chunk, refused, driver, fallback.reason, capabilities().available);
   };

@@ -3,8 +3,7 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { AbortError, submit } from '@ouro/runtime';
 import { P_ALL, P_PID, WCONTINUED, WEXITED, WNOHANG, WNOWAIT, WSTOPPED, waitid } from '@ouro/runtime/ops';
-import { afterEach, expect, it } from 'vitest';
-import { describeOnRing } from '../../../testing/engine.ts';
+import { afterEach, describe, expect, it } from 'vitest';
 
 const children: ChildProcess[] = [];
 
@@ -31,7 +30,7 @@ afterEach(async () => {
   }
 });
 
-describeOnRing('waitid')('waitid', () => {
+describe('waitid', () => {
   it('tells how a child has ended, and leaves Node to hear of it', async () => {
     const { process: ended, pid } = child('sh', '-c', 'exit 7');
     const exit = once(ended, 'exit');
