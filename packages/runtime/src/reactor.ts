@@ -13,6 +13,8 @@ import {
   IORING_OP_CLOSE,
   IORING_OP_LINK_TIMEOUT,
   IORING_REGISTER_IOWQ_MAX_WORKERS,
+  IOSQE_BUFFER_SELECT,
+  IOSQE_FIXED_FILE,
 } from '@ouro/native/abi';
 import {
   ARMED,
@@ -33,6 +35,7 @@ import {
   SQE_WORDS,
 } from '@ouro/native/layout';
 import { activeResources } from './active-resources.ts';
+import { Beside } from './beside.ts';
 import { OpCounts } from './counts.ts';
 import { systemError } from './errors.ts';
 import { type Observer, Observers } from './observer.ts';
@@ -56,6 +59,8 @@ export interface BatchEnd {
 }
 
 const TWO_32 = 4_294_967_296;
+/** Flags of ops that refer to what is registered with the ring. */
+const REGISTERED = IOSQE_FIXED_FILE | IOSQE_BUFFER_SELECT;
 
 /**
  * The heart: writes SQEs straight into the kernel's queue and hands each completion to whoever waits for it. One
@@ -89,6 +94,7 @@ export class Reactor {
   readonly #sqEntries: number;
   readonly #sqMask: number;
   readonly #supported: Uint8Array;
+  #beside: Beside | null = null;
 
   constructor(native: Addon, config: RingConfig) {
     const without = withoutOpcodes();
@@ -120,6 +126,18 @@ export class Reactor {
   /** Whether the kernel knows an opcode, and `OURO_WITHOUT` does not forbid it. */
   supports(opcode: number): boolean {
     return this.#supported[opcode] === 1;
+  }
+
+  /**
+   * Whether an op is done: by the ring or, with the driver `'fusion'`, by the poll engine beside it. That one knows nothing
+   * of what is registered with the ring: direct descriptors, provided and fixed buffers.
+   */
+  serves({ opcode, flags }: { readonly opcode: number; readonly flags: number }): boolean {
+    if (this.supports(opcode)) return true;
+    if (this.ring.driver !== 'uring' || this.config.wanted !== 'fusion' || (flags & REGISTERED) !== 0)
+      return false;
+    this.#beside ??= Beside.open(this.addon);
+    return this.#beside?.supports(opcode) === true;
   }
 
   /**
@@ -216,8 +234,14 @@ export class Reactor {
         this.#fds[fd] = 0;
       }
     }
-    words[SQ_TAIL] = tail + 1;
+    if (this.#supported[head & 0xff] === 1) words[SQ_TAIL] = tail + 1;
+    else this.#pushBeside(at, head);
     if (words[ARMED] === 0 && words[REFS] !== 0) this.addon.arm();
+  }
+
+  #pushBeside(at: number, head: number): void {
+    this.counts.elsewhere[head & 0xff]++;
+    this.#beside?.push(this.#sqes, at);
   }
 
   #widen(at: number, head: number, slot: number): void {
@@ -280,7 +304,8 @@ export class Reactor {
     const at = this.#nextIgnored(IORING_OP_ASYNC_CANCEL, 0);
     this.#sqes[at + 4] = slot;
     this.#sqes[at + 5] = generation;
-    this.words[SQ_TAIL]++;
+    if (this.supports(this.slots.opcodes[slot])) this.words[SQ_TAIL]++;
+    else this.#beside?.push(this.#sqes, at);
   }
 
   /**

@@ -313,6 +313,6 @@ export function stream<T>(op: Op<T>, options: StreamOptions = {}): Stream<T> {
   if (!(op instanceof Op)) throw invalidType('op', 'an instance of Op', op);
   const refused = refusal(options);
   if (refused !== undefined) throw refused;
-  if (!reactor().supports(op.opcode)) throw unsupportedError(op.opcode, op.kind.syscall);
+  if (!reactor().serves(op)) throw unsupportedError(op.opcode, op.kind.syscall);
   return new Stream(op, options);
 }
