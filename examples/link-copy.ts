@@ -4,9 +4,10 @@
  */
 import type { File } from '@ouro/fs';
 import { read, write } from '@ouro/fs/ops';
-import { chain, metrics, run } from '@ouro/runtime';
+import { chain, run } from '@ouro/runtime';
 import { parse } from './lib/arguments.ts';
 import { copyFailed, openSource, openTarget } from './lib/copy.ts';
+import { cost } from './lib/cost.ts';
 
 const HELP = 'usage: link-copy SOURCE TARGET\n\nCopies a file by pairs of linked ops.';
 const { positionals } = parse(HELP, { options: {}, allowPositionals: true }, [2, 2]);
@@ -36,8 +37,7 @@ run(async () => {
     await using to = await openTarget(target, from);
     const { size } = await from.stat();
     await copy(from, to, size);
-    const { sqes, enters } = metrics();
-    console.log(`${size} bytes, ${sqes} ops in ${enters} system calls`);
+    console.log(`${size} bytes, ${cost()}`);
   } catch (error) {
     copyFailed(error, source, target);
   }

@@ -5,9 +5,10 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { openat, read } from '@ouro/fs/ops';
-import { BufferPool, chain, files, link, metrics, run } from '@ouro/runtime';
+import { BufferPool, chain, files, link, run } from '@ouro/runtime';
 import { close } from '@ouro/runtime/ops';
 import { numberFrom, parse } from './lib/arguments.ts';
+import { cost } from './lib/cost.ts';
 import { failed } from './lib/failure.ts';
 
 const HELP = 'usage: read-many [--bytes N] [DIRECTORY]\n\nReads the first N bytes (4096) of each file in it.';
@@ -38,9 +39,8 @@ run(
     const counts = await Promise.allSettled(paths.map((path) => head(path, pool)));
     const bytes = counts.reduce((sum, each) => sum + (each.status === 'fulfilled' ? each.value : 0), 0);
     const refused = counts.filter(({ status }) => status === 'rejected').length;
-    const { sqes, enters } = metrics();
     console.log(`${paths.length - refused} files, ${bytes} bytes, ${refused} could not be read`);
-    console.log(`${sqes} ops in ${enters} system calls`);
+    console.log(cost());
     if (refused > 0) process.exitCode = 1;
   },
   { entries: 1024 },

@@ -17,12 +17,15 @@ async function echo(stream: TcpStream): Promise<void> {
 }
 
 const options = serverOptions('sqpoll-echo: sends back whatever it receives, without system calls');
-run(
-  async () => {
-    await serve(options, echo);
-    const { enters, sqes, wakeups } = metrics();
-    console.log(`${messages} messages, ${sqes} ops, ${enters} system calls, ${wakeups} of them wake-ups`);
-  },
+async function main(): Promise<void> {
+  await serve(options, echo);
+  const { enters, sqes, wakeups } = metrics();
+  console.log(`${messages} messages, ${sqes} ops, ${enters} system calls, ${wakeups} of them wake-ups`);
+}
+
+try {
   // Spins as long as the thread polls: the one would be in vain without the other.
-  { sqpoll: { idle: 2000 }, spin: { max: 1000, share: 1 } },
-).catch(failed);
+  await run(main, { sqpoll: { idle: 2000 }, spin: { max: 1000, share: 1 } });
+} catch (error) {
+  failed(error);
+}

@@ -25,6 +25,7 @@ for (const file of files.filter((name) => name.endsWith('.check'))) {
 // A check that promises a report and left none has not run its tests.
 for (const [check, report] of [
   ['test.check', 'tests.json'],
+  ['poll.check', 'poll.json'],
   ['sanitized.check', 'sanitized.json'],
 ]) {
   if (files.includes(check) && !files.includes(report)) {

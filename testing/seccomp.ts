@@ -7,6 +7,8 @@ import { runCommand } from './program.ts';
 export interface SeccompLauncher {
   /** What to run the command under, so that the three io_uring calls answer an errno (1: EPERM, 38: ENOSYS). */
   denyWith(errno: string): readonly string[];
+  /** The same, so that the first of the three calls ends the process (SIGSYS), as some sandboxes do. */
+  kill(): readonly string[];
   /** The same with a filter that has nothing against anything. */
   allow(): readonly string[];
   remove(): void;
@@ -22,12 +24,13 @@ export async function buildSeccompLauncher(): Promise<SeccompLauncher> {
   if (code !== 0 || stderr !== '') throw new Error(`The launcher does not compile: ${stderr}`);
   return {
     denyWith: (errno) => [launcher, errno],
+    kill: () => [launcher, 'kill'],
     allow: () => [launcher, '0'],
     remove: () => rmSync(folder, { recursive: true }),
   };
 }
 
-/** Puts a seccomp filter in force that answers the three io_uring calls with an errno, then runs a command. */
+/** Puts a seccomp filter in force that answers the three io_uring calls with an errno, or kills, then runs a command. */
 const SOURCE = `
 #include <errno.h>
 #include <linux/filter.h>
@@ -35,6 +38,7 @@ const SOURCE = `
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -42,7 +46,9 @@ const SOURCE = `
 int main(int argc, char **argv) {
   if (argc < 3) return 2;
   const int error = atoi(argv[1]);
-  const unsigned answer = error == 0 ? SECCOMP_RET_ALLOW : SECCOMP_RET_ERRNO | (error & SECCOMP_RET_DATA);
+  const unsigned answer = strcmp(argv[1], "kill") == 0 ? SECCOMP_RET_KILL_PROCESS
+                          : error == 0                 ? SECCOMP_RET_ALLOW
+                                                       : SECCOMP_RET_ERRNO | (error & SECCOMP_RET_DATA);
   struct sock_filter filter[] = {
     BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
     BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_io_uring_setup, 2, 0),

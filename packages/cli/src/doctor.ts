@@ -1,4 +1,13 @@
-import type { Capabilities, Machine, Trait, Traits } from '@ouro/runtime';
+import {
+  type Capabilities,
+  type Machine,
+  type NoCapabilities,
+  type PollCapabilities,
+  type RingCapabilities,
+  type Trait,
+  type Traits,
+  UringUnavailableError,
+} from '@ouro/runtime';
 import { examine, type Report, toJson } from './report.ts';
 
 /** How the doctor reports. */
@@ -7,12 +16,15 @@ export interface DoctorOptions {
   readonly json?: boolean;
 }
 
-/** Prints what io_uring can do here, and why not the rest. Returns the exit code: 0 if ouro works, 1 if not. */
+/**
+ * Prints which engine runs programs here and why, what it can do, and how to get the ring where it is another. Returns the
+ * exit code: 0 if programs run, on whichever engine, 1 if not.
+ */
 export function doctor(print: (line: string) => void, { json = false }: DoctorOptions = {}): 0 | 1 {
   const report = examine();
   if (json) print(toJson(report));
   else for (const line of lines(report)) print(line);
-  return report.capabilities.available ? 0 : 1;
+  return report.capabilities.driver === null ? 1 : 0;
 }
 
 function* lines({ node, platform, environment, capabilities }: Report): Generator<string> {
@@ -24,13 +36,20 @@ function* lines({ node, platform, environment, capabilities }: Report): Generato
   yield `memlock  ${memlock(machine)}`;
   yield `cpus     ${cpus(machine)}`;
   for (const [name, value] of Object.entries(environment)) yield `env      ${name}=${value}`;
-  if (!capabilities.available) {
-    yield 'io_uring not available';
-    yield '';
-    yield capabilities.error.message;
-    return;
+  switch (capabilities.driver) {
+    case 'uring':
+      yield* ring(capabilities);
+      break;
+    case 'poll':
+      yield* poll(capabilities);
+      break;
+    case null:
+      yield* nothing(capabilities);
   }
-  const { sqEntries, cqEntries, opcodes, traits } = capabilities;
+}
+
+function* ring({ sqEntries, cqEntries, opcodes, traits }: RingCapabilities): Generator<string> {
+  yield "engine   uring: programs run on the kernel's ring";
   yield `io_uring available, ${opcodes.length} opcodes`;
   yield `ring     ${sqEntries} submission and ${cqEntries} completion entries`;
   yield 'setup flags';
@@ -40,6 +59,32 @@ function* lines({ node, platform, environment, capabilities }: Report): Generato
   }
   yield* missing('features', traits.features);
   yield* missing('ops', traits.ops);
+}
+
+/** Nothing of setup flags and features, which are the ring's: what programs can miss are ops. */
+function* poll({ error, traits }: PollCapabilities): Generator<string> {
+  yield error === null
+    ? 'engine   poll: programs run in user space, as asked for (OURO_DRIVER=poll)'
+    : 'engine   poll: programs run in user space, since io_uring is denied';
+  yield error === null ? 'io_uring not touched, so not known to be available' : 'io_uring not available';
+  yield* missing('ops', traits.ops);
+  yield '';
+  if (error === null) {
+    yield 'To have the ring where it is allowed: run without OURO_DRIVER=poll. To see whether it is: OURO_DRIVER=uring ouro doctor (which a sandbox that kills for asking will end)';
+    return;
+  }
+  yield error.message;
+  yield 'Until then programs run on the poll engine, which is slower. To have them fail instead: OURO_DRIVER=uring';
+}
+
+function* nothing({ error }: NoCapabilities): Generator<string> {
+  yield 'engine   none: programs cannot run';
+  if (error instanceof UringUnavailableError) yield 'io_uring not available';
+  yield '';
+  yield error.message;
+  if (error instanceof UringUnavailableError) {
+    yield 'To run in user space instead: without OURO_DRIVER=uring, OURO_SQPOLL and OURO_IOPOLL, which insist on the ring';
+  }
 }
 
 function line(name: string, { supported, since, why }: Trait): string {

@@ -3,7 +3,8 @@ import { doctor } from './doctor.ts';
 
 const HELP = `ouro: io_uring for Node.js
 
-  ouro doctor            what io_uring can do on this machine, or what denies it; exits with 1 if ouro cannot work
+  ouro doctor            which engine runs programs on this machine, what it can do, and what denies io_uring if it
+                         is not the kernel's ring; exits with 1 if programs cannot run
   ouro doctor --json     the same for machines
   ouro --version
   ouro --help`;

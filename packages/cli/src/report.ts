@@ -10,7 +10,7 @@ export interface Report {
   readonly capabilities: Capabilities;
 }
 
-/** Asks the kernel, which makes this thread's ring. */
+/** Finds out, which makes this thread's engine: see `capabilities`. */
 export function examine(): Report {
   const ours = Object.entries(process.env).filter(
     (entry): entry is [string, string] => entry[0].startsWith('OURO_') && entry[1] !== undefined,

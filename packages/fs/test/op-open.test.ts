@@ -27,6 +27,7 @@ import {
 import { chain, files, submit } from '@ouro/runtime';
 import { close } from '@ouro/runtime/driver';
 import { describe, expect, it } from 'vitest';
+import { itOnRing } from '../../../testing/engine.ts';
 import {
   descriptorInfo,
   failure,
@@ -78,7 +79,7 @@ describe.each([
     await close(await submit(open('file', 'r', undefined, { dirfd: directory })));
   });
 
-  it('into a direct descriptor opens nothing that has a number', async () => {
+  itOnRing('direct')('into a direct descriptor opens nothing that has a number', async () => {
     const before = openDescriptors();
     for (const into of [files().allocate(), 'any'] as const) {
       await using direct = await submit(open(path, 'r', undefined, { into }));

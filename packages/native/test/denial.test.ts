@@ -60,7 +60,7 @@ describe('under a seccomp filter as Docker sets it', () => {
   it.each([
     ['EPERM', '1'],
     ['ENOSYS', '38'],
-  ])('that answers %s, run rejects and the message names seccomp', async (name, errno) => {
+  ])('that answers %s, run of the ring rejects and the message names seccomp', async (name, errno) => {
     const { stdout, code } = await runProgram(
       `
         import { run, capabilities, metrics } from '@ouro/runtime';
@@ -68,13 +68,46 @@ describe('under a seccomp filter as Docker sets it', () => {
         console.log(capabilities().available, metrics().driver);
         setTimeout(() => console.log('the rest of Node goes on'), 1);
       `,
-      { under: seccomp.denyWith(errno) },
+      { under: seccomp.denyWith(errno), env: { OURO_DRIVER: 'uring' } },
     );
     expect(stdout).toBe('ERR_OURO_URING_UNAVAILABLE seccomp true\nfalse null\nthe rest of Node goes on\n');
     expect(code).toBe(0);
   });
 
-  it('every op rejects, none throws', async () => {
+  it.each([
+    ['EPERM', '1'],
+    ['ENOSYS', '38'],
+  ])('that answers %s, a program runs in user space and knows why', async (name, errno) => {
+    const { stdout, stderr, code } = await runProgram(
+      `
+        import { readFileSync } from 'node:fs';
+        import { run, capabilities, metrics } from '@ouro/runtime';
+        import { readFile } from '@ouro/fs';
+        const same = await run(async () => (await readFile('package.json')).equals(readFileSync('package.json')));
+        const { driver, fallback } = metrics();
+        console.log(same, driver, fallback.reason, fallback.code, fallback.message.includes('(io_uring_setup: ${name})'));
+        const { available, error } = capabilities();
+        console.log(available, error.message === fallback.message);
+      `,
+      { under: seccomp.denyWith(errno), env: { OURO_DRIVER: '' } },
+    );
+    expect(stderr).toBe('');
+    expect(stdout).toBe('true poll seccomp ERR_OURO_URING_UNAVAILABLE true\nfalse true\n');
+    expect(code).toBe(0);
+  });
+
+  it.each(['sqpoll', 'iopoll'])('%s is an error: nothing else can do that', async (mode) => {
+    const { stdout } = await runProgram(
+      `
+        import { run } from '@ouro/runtime';
+        await run(() => {}, { ${mode}: true }).catch((error) => console.log(error.code, error.reason));
+      `,
+      { under: seccomp.denyWith('1'), env: { OURO_DRIVER: '' } },
+    );
+    expect(stdout).toBe('ERR_OURO_URING_UNAVAILABLE seccomp\n');
+  });
+
+  it('every op of the ring rejects, none throws', async () => {
     const { stdout, stderr } = await runProgram(
       `
         import { sleep } from '@ouro/runtime';
@@ -92,7 +125,7 @@ describe('under a seccomp filter as Docker sets it', () => {
         ];
         for (const begin of all) await begin().then(() => console.log('no error'), (error) => console.log(error.reason));
       `,
-      { under: seccomp.denyWith('1') },
+      { under: seccomp.denyWith('1'), env: { OURO_DRIVER: 'uring' } },
     );
     expect(stderr).toBe('');
     expect(stdout).toBe('seccomp\n'.repeat(8));

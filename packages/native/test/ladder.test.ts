@@ -1,4 +1,5 @@
-import { describe, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
+import { describeOnRing } from '../../../testing/engine.ts';
 import { runProgram } from '../../../testing/program.ts';
 
 const SQPOLL = 1 << 1;
@@ -60,7 +61,7 @@ async function worked(mask: number, mode = 0): Promise<unknown> {
 
 const well = { echoed: true, same: true, timers: 'timers', ended: 'AbortError' };
 
-describe('the ring works with the setup flags of', () => {
+describeOnRing('setup')('the ring works with the setup flags of', () => {
   it.each([
     ['6.6 and newer', 0xffff_ffff, top],
     ['6.1 (with the index array)', ~NO_SQARRAY, top & ~NO_SQARRAY],
@@ -78,7 +79,7 @@ describe('the ring works with the setup flags of', () => {
   });
 });
 
-describe('the ring with SQPOLL works with the setup flags of', () => {
+describeOnRing('sqpoll')('the ring with SQPOLL works with the setup flags of', () => {
   const fullest = SINGLE_ISSUER | NO_SQARRAY | SUBMIT_ALL | CQSIZE | CLAMP;
 
   it.each([

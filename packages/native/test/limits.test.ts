@@ -1,6 +1,7 @@
 import { getuid } from 'node:process';
 import { describe, expect, it } from 'vitest';
-import { runProgram } from '../../../testing/program.ts';
+import { itOnRing } from '../../../testing/engine.ts';
+import { type Ended, runProgram } from '../../../testing/program.ts';
 
 /** As somebody whom limits bind: root has CAP_IPC_LOCK. */
 const unprivileged =
@@ -35,18 +36,30 @@ describe('limits', () => {
     expect(code).toBe(0);
   });
 
-  it('no descriptor left for the ring is an error that says so', async () => {
-    const { stdout } = await runProgram(
-      `
-        import { openSync } from 'node:fs';
-        import { run } from '@ouro/runtime';
-        import { addon } from '@ouro/native';
-        addon();
-        try { for (;;) openSync('/dev/null'); } catch {}
-        await run(() => {}).catch((error) => console.log(error.code, error.message.includes('EMFILE')));
-      `,
-      { under: ['prlimit', '--nofile=64'] },
-    );
-    expect(stdout).toBe('ERR_OURO_URING_UNAVAILABLE true\n');
+  describe('no descriptor left', () => {
+    const none = (OURO_DRIVER: string): Promise<Ended> =>
+      runProgram(
+        `
+          import { openSync } from 'node:fs';
+          import { run } from '@ouro/runtime';
+          import { addon } from '@ouro/native';
+          addon();
+          try { for (;;) openSync('/dev/null'); } catch {}
+          await run(() => {}).catch(({ code, message, cause }) => console.log(code, message.includes('EMFILE'), cause?.reason));
+        `,
+        { under: ['prlimit', '--nofile=64'], env: { OURO_DRIVER } },
+      );
+
+    itOnRing('denied')('for the ring is an error that says so', async () => {
+      expect((await none('uring')).stdout).toBe('ERR_OURO_URING_UNAVAILABLE true undefined\n');
+    });
+
+    it('for the poll engine is that of the system', async () => {
+      expect((await none('poll')).stdout).toBe('EMFILE true undefined\n');
+    });
+
+    itOnRing('denied')('for either is that of the second, caused by the denial of the first', async () => {
+      expect((await none('fusion')).stdout).toBe('EMFILE true descriptors\n');
+    });
   });
 });

@@ -3,6 +3,7 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { explain } from '@ouro/native';
 import { describe, expect, it } from 'vitest';
+import { describeOnRing, itOnRing } from '../../../testing/engine.ts';
 import { runCommand, runProgram } from '../../../testing/program.ts';
 
 /** What the options are to be is said here, whatever the environment of the tests says. */
@@ -50,7 +51,7 @@ function entersIn(summary: string): number {
   return row === null ? 0 : Number(row[0].trim().split(/\s+/)[3]);
 }
 
-describe('SQPOLL', () => {
+describeOnRing('sqpoll')('SQPOLL', () => {
   // A spin long enough for whatever else runs on the machine, and no limit of what it may waste.
   const patient = '{ sqpoll: true, spin: { max: 10_000, share: 1 } }';
 
@@ -303,7 +304,7 @@ describe('SQPOLL', () => {
   });
 });
 
-describe('IOPOLL', () => {
+describeOnRing('iopoll')('IOPOLL', () => {
   const kinds = ['{ iopoll: true }', "{ iopoll: 'hybrid' }", '{ iopoll: true, sqpoll: { idle: 5 } }'];
 
   it.each(kinds)('with %s completes nops beside timers, immediates and node:fs', async (options) => {
@@ -397,7 +398,7 @@ describe('IOPOLL', () => {
 });
 
 describe('a mode that the kernel refuses', () => {
-  it('is an error that names it, and no ring without it', async () => {
+  itOnRing('denied')('is an error that names it, and no ring without it', async () => {
     const { stdout } = await runProgram(
       `
         import { run } from '@ouro/runtime';
@@ -423,7 +424,7 @@ describe('a mode that the kernel refuses', () => {
 });
 
 describe('spinning', () => {
-  it('finds completions that come soon, without sleeping', async () => {
+  itOnRing('spin')('finds completions that come soon, without sleeping', async () => {
     const result = await onRing(
       '{ spin: { max: 1000, share: 1 } }',
       `
@@ -454,7 +455,7 @@ describe('spinning', () => {
     expect(result).toEqual([true, 0, true]);
   });
 
-  it('wastes no more than its share', async () => {
+  itOnRing('spin')('wastes no more than its share', async () => {
     const result = (await onRing(
       '{ spin: { max: 10_000, share: 0.05 } }',
       `
@@ -498,7 +499,7 @@ describe('spinning', () => {
 });
 
 describe('minWait', () => {
-  it('gathers completions into fewer batches', async () => {
+  itOnRing('minWait')('gathers completions into fewer batches', async () => {
     // Eight connections whose bytes come one after the other, from a thread that is not ours to hold up. (Not timeouts:
     // the kernel ends a wait with each of those.)
     const program = `

@@ -3,6 +3,7 @@ import type { TcpStream } from '@ouro/net';
 import { metrics } from '@ouro/runtime';
 import { describe, expect, it } from 'vitest';
 import { startProgram } from '../../../testing/beside.ts';
+import { polls } from '../../../testing/engine.ts';
 import { runProgram } from '../../../testing/program.ts';
 import {
   bytes,
@@ -185,7 +186,7 @@ describe('a ring of eight entries', () => {
         await Promise.all(ends.flat().map((stream) => stream.close()));
         await listener.close();
         const { overflows, pending, stale } = metrics();
-        console.log(JSON.stringify({ right, overflown: overflows > 0, pending, stale }));
+        console.log(JSON.stringify({ right, overflown: overflows > 0 || ${polls}, pending, stale }));
       }, { entries: 8, cqEntries: 8 });
     `);
     expect(stderr).toBe('');

@@ -12,6 +12,7 @@ import {
 import { stream, submit } from '@ouro/runtime';
 import { nop } from '@ouro/runtime/driver';
 import { describe, expect, it } from 'vitest';
+import { describeOnRing, itOnRing } from '../../../testing/engine.ts';
 import { runProgram } from '../../../testing/program.ts';
 import { Fds } from './op-support.ts';
 import { bytes, failure, leavesNothing } from './support.ts';
@@ -95,7 +96,7 @@ describe('BufferRing', () => {
       }
     }));
 
-  it('says what is missing where the limit of locked memory is too low', async () => {
+  itOnRing('memlock')('says what is missing where the limit of locked memory is too low', async () => {
     const { stdout, stderr } = await runProgram(
       `
         import { BufferRing } from '@ouro/net/ops';
@@ -422,7 +423,7 @@ describe('sendBundle', () => {
     expect((await drain(server, 5)).toString()).toBe('hello');
   });
 
-  it('is a sendmsg where the kernel refuses the ring', async () => {
+  itOnRing('memlock')('is a sendmsg where the kernel refuses the ring', async () => {
     const { stdout, stderr } = await runProgram(
       `
         import { run, submit } from '@ouro/runtime';
@@ -460,7 +461,7 @@ describe('sendBundle', () => {
   });
 });
 
-describe('without provided buffers', () => {
+describeOnRing('memlock')('without provided buffers', () => {
   it('a loop over a stream receives one by one', async () => {
     const { stdout, stderr } = await runProgram(
       `

@@ -1,5 +1,5 @@
 import { ECANCELED } from '@ouro/native/abi';
-import { cancellation, closedError, invalidType, unsupportedError } from './errors.ts';
+import { cancellation, closedError, invalidType } from './errors.ts';
 import { awaitFast, type Future, rejected, resolved } from './future.ts';
 import { Group, type Member } from './group.ts';
 import { checkOnce } from './multishot.ts';
@@ -63,7 +63,7 @@ class Batch extends Group<unknown[]> {
     if (op.refersToClosed) throw closedError(kind.syscall);
     const elsewhere = r.supports(opcode) ? null : op.elsewhere();
     if (elsewhere === null) {
-      if (!r.serves(op)) throw unsupportedError(opcode, kind.syscall);
+      if (!r.serves(op)) throw r.unsupported(opcode, kind.syscall);
       member.push(r, r.take(member), 0);
       return;
     }

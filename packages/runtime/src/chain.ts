@@ -1,5 +1,5 @@
 import { ECANCELED, IORING_OP_LINK_TIMEOUT, IOSQE_IO_HARDLINK, IOSQE_IO_LINK } from '@ouro/native/abi';
-import { cancellation, closedError, invalidType, unsupportedError } from './errors.ts';
+import { cancellation, closedError, invalidType } from './errors.ts';
 import { isForced } from './forced.ts';
 import { awaitFast, type Future, rejected, resolved } from './future.ts';
 import { Group, type Member } from './group.ts';
@@ -276,9 +276,10 @@ function startChain(links: readonly Link<unknown>[], options: OpOptions | undefi
   const refused = refusal(options);
   if (refused !== undefined) return rejected(refused);
   if (links.length === 0) return resolved([]);
+  const r = reactor();
   for (const { op } of links) {
     const { opcode, kind } = op;
-    if (!reactor().supports(opcode)) return rejected(unsupportedError(opcode, kind.syscall));
+    if (!r.supports(opcode)) return rejected(r.unsupported(opcode, kind.syscall));
     if (op.refersToClosed) return rejected(closedError(kind.syscall));
   }
   const whole = new Chain(links);

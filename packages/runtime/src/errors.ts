@@ -1,4 +1,5 @@
 import { getSystemErrorMap } from 'node:util';
+import type { Engine } from '@ouro/native';
 import { EBADF, EBADFD, ECHILD, ETIMEDOUT, OPCODE_NAMES, OPCODE_SINCE } from '@ouro/native/abi';
 
 /** What an error of a system call says beside its code. */
@@ -106,11 +107,12 @@ export function closedError(syscall: string): SystemError {
   return systemError(EBADF, syscall);
 }
 
-/** An op that this kernel does not have, and that nothing can stand in for: `code: 'ERR_OURO_UNSUPPORTED'`. */
-export function unsupportedError(opcode: number, syscall: string): Error {
+/** An op that this kernel or engine does not have, and that nothing can stand in for: `code: 'ERR_OURO_UNSUPPORTED'`. */
+export function unsupportedError(engine: Engine, opcode: number, syscall: string): Error {
   const name = OPCODE_NAMES[opcode];
   const what = name === undefined ? `opcode ${opcode}` : `IORING_OP_${name} (Linux ${OPCODE_SINCE[opcode]})`;
-  return Object.assign(new Error(`This kernel cannot do ${what}, ${syscall}`), {
+  const who = engine === 'uring' ? 'This kernel' : 'The poll engine';
+  return Object.assign(new Error(`${who} cannot do ${what}, ${syscall}`), {
     code: 'ERR_OURO_UNSUPPORTED',
     syscall,
   });

@@ -4,6 +4,10 @@ export { BufferRing, type BufferRingOptions } from './buffer-ring.ts';
 export {
   type Capabilities,
   capabilities,
+  type NoCapabilities,
+  type Offer,
+  type PollCapabilities,
+  type RingCapabilities,
   type SeccompVerdict,
   type Surroundings,
   UringUnavailableError,
@@ -20,7 +24,8 @@ export type { Machine } from './machine.ts';
 export { type Metrics, metrics } from './metrics.ts';
 export { Op, type OpKind, opKind, type Target } from './op.ts';
 export type { OpOptions } from './op-options.ts';
-export type { RunOptions } from './options.ts';
+export type { Driver, RunOptions } from './options.ts';
+export type { Fallback } from './reactor.ts';
 export { default } from './runtime.ts';
 export { Scope, type ScopeOptions } from './scope.ts';
 export { type Branches, type First, race, type Selected, select, timeout } from './select.ts';

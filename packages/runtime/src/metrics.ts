@@ -1,3 +1,4 @@
+import type { Engine } from '@ouro/native';
 import {
   API_CALLS,
   BATCHES,
@@ -19,15 +20,17 @@ import {
 import { registeredBuffers } from './buffer-pool.ts';
 import type { OpMetrics } from './counts.ts';
 import { existingFiles } from './direct.ts';
-import { existingReactor } from './reactor.ts';
+import { existingReactor, type Fallback } from './reactor.ts';
 
-/** What this thread's ring has done since it was made. All are counts, except where it says what they are. */
+/** What this thread's engine has done since it was made. All are counts, except where it says what they are. */
 export interface Metrics {
-  /** The engine that runs, null before the first op. */
-  readonly driver: 'uring' | null;
-  /** Ops handed to the kernel. */
+  /** The engine that runs: the kernel's ring or user space. Null before the first op. */
+  readonly driver: Engine | null;
+  /** Why it is not the ring that runs: what denies it, or that the driver `'poll'` was asked for. Null where it is. */
+  readonly fallback: Fallback | null;
+  /** Ops handed to the engine. */
   readonly sqes: number;
-  /** `io_uring_enter` calls. */
+  /** `io_uring_enter` calls; in the poll engine, the times it took the queue. */
   readonly enters: number;
   /** Ops for each system call; 0 before the first. */
   readonly sqesPerEnter: number;
@@ -53,7 +56,7 @@ export interface Metrics {
   readonly stale: number;
   /** What has become of the ops of each opcode, by the kernel's name of it: `ops.READ`. Those never used are missing. */
   readonly ops: Readonly<Record<string, OpMetrics>>;
-  /** Ops done without the ring because the kernel lacks their opcode. */
+  /** Ops done elsewhere because the engine lacks their opcode: not to be mixed up with `fallback`. */
   readonly fallbacks: number;
   /** Receives that ended because no provided buffer was left: more than a few, and the buffers are too few. */
   readonly starved: number;
@@ -75,6 +78,7 @@ export interface Metrics {
 
 const NOTHING: Metrics = {
   driver: null,
+  fallback: null,
   sqes: 0,
   enters: 0,
   sqesPerEnter: 0,
@@ -109,7 +113,8 @@ export function metrics(): Metrics {
   const sqes = counters[SQES];
   const enters = counters[ENTERS];
   return {
-    driver: 'uring',
+    driver: r.ring.driver,
+    fallback: r.fallback,
     sqes,
     enters,
     sqesPerEnter: enters === 0 ? 0 : sqes / enters,

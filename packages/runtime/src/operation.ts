@@ -11,7 +11,7 @@ import {
 import { followersOf, type Members } from './cancel.ts';
 import { Deadline } from './deadline.ts';
 import type { Descriptor, Listed } from './descriptor.ts';
-import { cancellation, closedError, Expired, systemError, timedOut, unsupportedError } from './errors.ts';
+import { cancellation, closedError, Expired, systemError, timedOut } from './errors.ts';
 import { isForced } from './forced.ts';
 import { awaitFast, Future } from './future.ts';
 import type { Rare as OfOp, Op } from './op.ts';
@@ -139,7 +139,7 @@ export class Operation<T> extends Future<T> implements Completion, Listed {
     const elsewhere = op.elsewhere();
     if (elsewhere === null) {
       if (reactor().serves(op)) return false;
-      this.abandon(unsupportedError(op.opcode, op.kind.syscall));
+      this.abandon(reactor().unsupported(op.opcode, op.kind.syscall));
       return true;
     }
     reactor().counts.elsewhere[op.opcode]++;

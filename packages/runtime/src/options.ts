@@ -44,7 +44,7 @@ export interface WorkerLimits {
 }
 
 /**
- * How the ring of a thread is set up. It exists from the first op on, so give these to the first `run`. Each can
+ * How the engine of a thread is set up. It exists from the first op on, so give these to the first `run`. Each can
  * be given in the environment too, under the name that stands with it; what is given here wins.
  */
 export interface RunOptions {
@@ -64,20 +64,24 @@ export interface RunOptions {
   readonly entries?: number | undefined;
   /**
    * Entries of the completion queue: a power of two from `entries` to 65536. More completions than that at once
-   * are kept by the kernel and reaped too, only slower. `OURO_CQ_ENTRIES`
+   * are kept by the kernel and reaped too, only slower; the poll engine has no such limit. `OURO_CQ_ENTRIES`
    * @default 4096, or `entries` if that is more
    */
   readonly cqEntries?: number | undefined;
   /**
+   * Of the ring only: with it there is the ring or an error, and none with the driver `'poll'`.
+   *
    * A thread of the kernel takes the submissions (`IORING_SETUP_SQPOLL`; without privileges since 5.11), so that a
    * busy ring makes no system calls at all. That thread uses a CPU of its own until it has been idle for a while,
    * and runs with the credentials that the process had when the ring was made. What a close lets go of, a port for
-   * example, may be free only shortly after the close has ended: the thread does that when it comes to it. If the kernel refuses, there is an error and no ring. `OURO_SQPOLL`: 0, 1, or the idle time in ms, with
-   * `:cpu` behind it if wanted
+   * example, may be free only shortly after the close has ended: the thread does that when it comes to it. If the kernel refuses, there is an
+   * error and no ring. `OURO_SQPOLL`: 0, 1, or the idle time in ms, with `:cpu` behind it if wanted
    * @default false
    */
   readonly sqpoll?: boolean | SqpollOptions | undefined;
   /**
+   * Of the ring only: with it there is the ring or an error, and none with the driver `'poll'`.
+   *
    * Completions of a device are polled for instead of announced by interrupts (`IORING_SETUP_IOPOLL`). Such a ring
    * takes only reads and writes of files opened with O_DIRECT on devices with poll queues, and nothing else: no
    * timers, no sockets, no open, no close (`EINVAL`). While ops are in flight the thread does not sleep. `'hybrid'`
@@ -87,6 +91,8 @@ export interface RunOptions {
    */
   readonly iopoll?: boolean | 'hybrid' | undefined;
   /**
+   * Of the ring only; the poll engine takes no notice.
+   *
    * Before a wait sleeps it may look at the completion queue for a while, which saves the wake-up when something
    * comes. How long follows from what lately paid, down to nothing but a rare try: it is at work where most waits are
    * shorter than 50 µs, and such a process looks busier than it is. `'auto'` is true where the process may use two CPUs
@@ -100,6 +106,8 @@ export interface RunOptions {
    */
   readonly spin?: boolean | 'auto' | SpinOptions | undefined;
   /**
+   * Of the ring only; the poll engine takes no notice.
+   *
    * A wait goes on until it has so many completions, or one and the time is over (6.12; older kernels end it at the
    * first): fewer, larger batches for up to so much latency, also for timers and everything else of Node's that
    * comes by a descriptor. Only the timeouts of the ring (`sleep`) end it at once. `OURO_MIN_WAIT`:
@@ -114,6 +122,8 @@ export interface RunOptions {
    */
   readonly fixedFiles?: number | undefined;
   /**
+   * Of the ring only; the poll engine uses libuv's pool (`UV_THREADPOOL_SIZE`).
+   *
    * The most threads the kernel may start for work that blocks (5.15). `OURO_WORKERS`: bounded:unbounded, 0 for the
    * kernel's choice
    * @default the kernel's choice

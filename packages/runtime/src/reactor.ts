@@ -1,6 +1,7 @@
 import {
   type Addon,
   addon,
+  type DenialReason,
   evidence,
   explain,
   type RingDescription,
@@ -15,6 +16,7 @@ import {
   IORING_REGISTER_IOWQ_MAX_WORKERS,
   IOSQE_BUFFER_SELECT,
   IOSQE_FIXED_FILE,
+  OPCODE_NAMES,
 } from '@ouro/native/abi';
 import {
   ARMED,
@@ -37,7 +39,7 @@ import {
 import { activeResources } from './active-resources.ts';
 import { Beside } from './beside.ts';
 import { OpCounts } from './counts.ts';
-import { systemError } from './errors.ts';
+import { systemError, unsupportedError } from './errors.ts';
 import { type Observer, Observers } from './observer.ts';
 import { type RingConfig, type RunOptions, ringConfig } from './options.ts';
 import {
@@ -58,6 +60,16 @@ export interface BatchEnd {
   batchEnded(): void;
 }
 
+/** Why the poll engine runs. */
+export interface Fallback {
+  /** What denies the ring, or `'asked for'` where nobody asked the kernel for one. */
+  readonly reason: DenialReason | 'asked for';
+  /** That of the `UringUnavailableError`; null where it was asked for. */
+  readonly code: string | null;
+  /** What denies the ring and what to do about it. */
+  readonly message: string;
+}
+
 const TWO_32 = 4_294_967_296;
 /** Flags of ops that refer to what is registered with the ring. */
 const REGISTERED = IOSQE_FIXED_FILE | IOSQE_BUFFER_SELECT;
@@ -72,6 +84,8 @@ export class Reactor {
   readonly ring: RingDescription;
   /** What keeps io_uring from this thread; null where it is there, or was not wanted. */
   readonly denial: UringUnavailableError | null;
+  /** Why another engine than the ring runs; null where the ring does. */
+  readonly fallback: Fallback | null;
   readonly config: RingConfig;
   readonly slots: Slots;
   /** CQEs whose slot had moved on: messages to an `Inbox` that was closed. Else 0: a slot lives until its last CQE. */
@@ -103,6 +117,7 @@ export class Reactor {
     const [ring, denial] = open(native, config, (count) => this.#dispatch(count));
     this.ring = ring;
     this.denial = denial;
+    this.fallback = ring.driver === 'uring' ? null : fallbackOf(denial);
     this.words = new Uint32Array(ring.shared);
     this.counters = new Float64Array(ring.shared);
     this.#batch = new Int32Array(ring.shared, BATCH_OFFSET, BATCH_CAPACITY * COMPLETION_WORDS);
@@ -123,9 +138,14 @@ export class Reactor {
     }
   }
 
-  /** Whether the kernel knows an opcode, and `OURO_WITHOUT` does not forbid it. */
+  /** Whether the engine knows an opcode, and `OURO_WITHOUT` does not forbid it. */
   supports(opcode: number): boolean {
     return this.#supported[opcode] === 1;
+  }
+
+  /** The error of an op that is not supported, and that nothing can stand in for. */
+  unsupported(opcode: number, syscall: string): Error {
+    return unsupportedError(this.ring.driver, opcode, syscall);
   }
 
   /**
@@ -134,8 +154,8 @@ export class Reactor {
    */
   serves({ opcode, flags }: { readonly opcode: number; readonly flags: number }): boolean {
     if (this.supports(opcode)) return true;
-    if (this.ring.driver !== 'uring' || this.config.wanted !== 'fusion' || (flags & REGISTERED) !== 0)
-      return false;
+    if (this.ring.driver !== 'uring' || this.config.wanted !== 'fusion') return false;
+    if (opcode >= OPCODE_NAMES.length || (flags & REGISTERED) !== 0) return false;
     this.#beside ??= Beside.open(this.addon);
     return this.#beside?.supports(opcode) === true;
   }
@@ -488,8 +508,18 @@ function open(
     if (config.wanted === 'uring' || config.modeFlags !== 0) throw denial;
   }
   const ring = native.open({ ...config, driver: 'poll' }, dispatch);
-  if (typeof ring === 'number') throw systemError(ring, 'epoll_create1');
+  if (typeof ring === 'number') throw Object.assign(systemError(ring, 'epoll_create1'), { cause: denial });
   return [ring, denial];
+}
+
+function fallbackOf(denial: UringUnavailableError | null): Fallback {
+  if (denial !== null) return { reason: denial.reason, code: denial.code, message: denial.message };
+  return {
+    reason: 'asked for',
+    code: null,
+    message:
+      "the driver 'poll' was asked for, by OURO_DRIVER or the program, so the kernel was not asked for a ring",
+  };
 }
 
 /** `IORING_REGISTER_IOWQ_MAX_WORKERS` (5.15): two words, 0 for what is to stay as it is. */
@@ -540,7 +570,7 @@ let configured: RingConfig | undefined;
 
 /**
  * The reactor of this thread, made on first use.
- * @throws UringUnavailableError where io_uring is denied
+ * @throws UringUnavailableError where io_uring is denied and the ring was insisted on
  */
 export function reactor(): Reactor {
   current ??= shared();

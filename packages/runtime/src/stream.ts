@@ -8,7 +8,7 @@ import {
 } from '@ouro/native/abi';
 import { type Cancellable, followersOf, type Members } from './cancel.ts';
 import type { Descriptor } from './descriptor.ts';
-import { cancellation, checkInteger, closedError, invalidType, unsupportedError } from './errors.ts';
+import { cancellation, checkInteger, closedError, invalidType } from './errors.ts';
 import { awaitFast, Deferred, type Future, rejected, resolved } from './future.ts';
 import { insist } from './insist.ts';
 import { Op, type Rare } from './op.ts';
@@ -313,6 +313,7 @@ export function stream<T>(op: Op<T>, options: StreamOptions = {}): Stream<T> {
   if (!(op instanceof Op)) throw invalidType('op', 'an instance of Op', op);
   const refused = refusal(options);
   if (refused !== undefined) throw refused;
-  if (!reactor().serves(op)) throw unsupportedError(op.opcode, op.kind.syscall);
+  const r = reactor();
+  if (!r.serves(op)) throw r.unsupported(op.opcode, op.kind.syscall);
   return new Stream(op, options);
 }

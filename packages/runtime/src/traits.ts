@@ -19,9 +19,10 @@ import type { Reactor } from './reactor.ts';
  * - `refused`: the kernel is new enough, and refuses it all the same
  * - `mode`: something else that is in force excludes it
  * - `without`: `OURO_WITHOUT` names it
- * - `denied`: there is no ring
+ * - `engine`: the poll engine runs, which does without
+ * - `denied`: no engine runs
  */
-export type Missing = 'kernel' | 'unasked' | 'refused' | 'mode' | 'without' | 'denied';
+export type Missing = 'kernel' | 'unasked' | 'refused' | 'mode' | 'without' | 'engine' | 'denied';
 
 /** Something of the kernel's that may be there or not. */
 export interface Trait {
@@ -52,8 +53,36 @@ const OPS: readonly Named[] = OPCODE_NAMES.map((name, bit) => ({ bit, name, sinc
 
 type Reason = readonly [missing: Missing, why: string];
 
-/** The traits of a ring. */
+/** The traits of the engine that runs. */
 export function traitsOf(r: Reactor, release: string): KernelTraits {
+  return r.ring.driver === 'uring' ? ringTraits(r, release) : pollTraits(r);
+}
+
+function pollTraits(r: Reactor): KernelTraits {
+  const { features, opcodes } = r.ring;
+  return {
+    setup: traits(
+      SETUP_FLAGS,
+      () => false,
+      () => ['engine', 'the poll engine has no ring to set up'],
+    ),
+    features: traits(
+      FEATURES,
+      ({ bit }) => (features & bit) !== 0,
+      () => ['engine', 'the poll engine does without'],
+    ),
+    ops: traits(
+      OPS,
+      ({ bit }) => r.supports(bit),
+      ({ bit }) =>
+        ((opcodes[bit] ?? 0) & IO_URING_OP_SUPPORTED) === 0
+          ? ['engine', 'only the ring of the kernel can']
+          : ['without', 'OURO_WITHOUT names it'],
+    ),
+  };
+}
+
+function ringTraits(r: Reactor, release: string): KernelTraits {
   const { ring, config } = r;
   const kernelOr = (since: string, refused: string): Reason =>
     isOlder(release, since)
@@ -101,13 +130,13 @@ export function traitsOf(r: Reactor, release: string): KernelTraits {
   };
 }
 
-/** The traits where there is no ring. */
+/** The traits where no engine runs. */
 export function deniedTraits(): KernelTraits {
   const denied = (all: readonly Named[]): Traits =>
     traits(
       all,
       () => false,
-      () => ['denied', 'there is no ring'],
+      () => ['denied', 'no engine runs'],
     );
   return { setup: denied(SETUP_FLAGS), features: denied(FEATURES), ops: denied(OPS) };
 }

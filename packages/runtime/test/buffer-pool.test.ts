@@ -7,6 +7,7 @@ import { IORING_OP_READ_FIXED } from '@ouro/native/abi';
 import { BufferPool, type Lease } from '@ouro/runtime';
 import { addressOf, fixedIndexOf } from '@ouro/runtime/driver';
 import { describe, expect, it } from 'vitest';
+import { itOnRing } from '../../../testing/engine.ts';
 import { runProgram } from '../../../testing/program.ts';
 import { failure, fifo, submitted, temporaryDirectory } from './support.ts';
 
@@ -172,7 +173,7 @@ describe('a buffer pool', () => {
     expect(pool).toMatchObject({ registered: false, refusal: undefined, index: -1 });
   });
 
-  it('beyond the memlock limit says what to do about it', async () => {
+  itOnRing('memlock')('beyond the memlock limit says what to do about it', async () => {
     const unprivileged =
       getuid?.() === 0
         ? ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', '--inh-caps=-all']

@@ -2,13 +2,14 @@ import { release } from 'node:os';
 import { capabilities, type Trait } from '@ouro/runtime';
 import { reactor } from '@ouro/runtime/driver';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { itOnRing, polls } from '../../../testing/engine.ts';
 import { runProgram } from '../../../testing/program.ts';
 import { buildSeccompLauncher, type SeccompLauncher } from '../../../testing/seccomp.ts';
 
 const SOURCE = `
   import { capabilities } from '@ouro/runtime';
-  const { available, error, seccomp, machine, traits } = capabilities();
-  console.log(JSON.stringify({ available, reason: error?.reason, code: error?.code, seccomp, machine, traits }));
+  const { driver, available, error, seccomp, machine, traits } = capabilities();
+  console.log(JSON.stringify({ driver, available, reason: error?.reason, code: error?.code, seccomp, machine, traits }));
 `;
 
 /** What a program of its own sees. */
@@ -27,24 +28,25 @@ const masked = (mask: number): string => `
 `;
 
 describe('capabilities()', () => {
-  it('makes the ring of the thread, and describes that', () => {
+  it('makes the engine of the thread, and describes that', () => {
     const found = capabilities();
-    if (!found.available) throw found.error;
+    if (found.driver === null) throw found.error;
+    expect(found.driver).toBe(polls ? 'poll' : 'uring');
     const { sqEntries, cqEntries, setupFlags, features } = reactor().ring;
     expect(found).toMatchObject({ sqEntries, cqEntries, setupFlags, features });
     expect(found.opcodes.length).toBeGreaterThan(47);
   });
 
-  it('names what is there: setup flags in force, features, ops', () => {
-    const { setup, features, ops } = capabilities().traits;
+  it('names what is there: features, ops', () => {
+    const { features, ops } = capabilities().traits;
     const there: Trait = { supported: true, since: '5.6', missing: null, why: null };
-    expect(setup.CLAMP).toEqual(there);
     expect(features.EXT_ARG).toEqual({ ...there, since: '5.11' });
     expect(ops.READ).toEqual(there);
   });
 
-  it('says why a setup flag is not in force', () => {
+  itOnRing('setup')('names the setup flags in force, and says why another is not', () => {
     const { setup } = capabilities().traits;
+    expect(setup.CLAMP).toEqual({ supported: true, since: '5.6', missing: null, why: null });
     expect(setup.IOPOLL).toMatchObject({ missing: 'unasked', why: 'only with the option iopoll' });
     expect(setup.CQE32).toMatchObject({ supported: false, missing: 'unasked' });
   });
@@ -95,25 +97,25 @@ describe('what is missing is put down to', () => {
     expect(code).toBe(1);
   });
 
-  it('the mode: SQPOLL has completions made elsewhere', async () => {
+  itOnRing('sqpoll')('the mode: SQPOLL has completions made elsewhere', async () => {
     const { traits } = await seen({ env: { OURO_SQPOLL: '1' } });
     expect(traits.setup.SQPOLL).toMatchObject({ supported: true });
     expect(traits.setup.DEFER_TASKRUN).toMatchObject({ supported: false, missing: 'mode' });
   });
 
-  it('the mode: IOPOLL takes only reads and writes', async () => {
+  itOnRing('iopoll')('the mode: IOPOLL takes only reads and writes', async () => {
     const { traits } = await seen({ env: { OURO_IOPOLL: '1' } });
     expect(traits.ops.READ).toMatchObject({ supported: true });
     expect(traits.ops.ACCEPT).toMatchObject({ supported: false, missing: 'mode' });
   });
 
-  it('the kernel, which refused it although it should have it', async () => {
+  itOnRing('setup')('the kernel, which refused it although it should have it', async () => {
     const { traits } = await seen({ before: masked(~(1 << 12) & ~(1 << 13) & ~(1 << 8)) });
     expect(traits.setup.SINGLE_ISSUER).toMatchObject({ supported: false, missing: 'refused' });
     expect(traits.setup.TASKRUN_FLAG).toMatchObject({ supported: false, missing: 'mode' });
   });
 
-  it('the age of the kernel', async () => {
+  itOnRing('setup')('the age of the kernel', async () => {
     const old = `
       import os from 'node:os';
       import { syncBuiltinESMExports } from 'node:module';
@@ -130,6 +132,22 @@ describe('what is missing is put down to', () => {
   });
 });
 
+describe('what the poll engine does without is put down to', () => {
+  it('the engine', async () => {
+    const { traits } = await seen({ env: { OURO_DRIVER: 'poll', OURO_WITHOUT: 'READ' } });
+    expect(traits.setup.CLAMP).toMatchObject({ supported: false, missing: 'engine' });
+    expect(traits.features.SINGLE_MMAP).toMatchObject({ supported: false, missing: 'engine' });
+    expect(traits.features.EXT_ARG).toMatchObject({ supported: true });
+    expect(traits.ops.FUTEX_WAIT).toMatchObject({
+      supported: false,
+      missing: 'engine',
+      why: 'only the ring of the kernel can',
+    });
+    expect(traits.ops.READ).toMatchObject({ supported: false, missing: 'without' });
+    expect(traits.ops.WRITE).toMatchObject({ supported: true });
+  });
+});
+
 describe('under a seccomp filter, or where there is no ring, capabilities()', () => {
   let seccomp: SeccompLauncher;
   beforeAll(async () => {
@@ -137,31 +155,48 @@ describe('under a seccomp filter, or where there is no ring, capabilities()', ()
   });
   afterAll(() => seccomp.remove());
 
-  it('says that seccomp denies it', async () => {
-    const found = await seen({ under: seccomp.denyWith('1') });
-    expect(found).toMatchObject({ available: false, reason: 'seccomp', seccomp: 'denies' });
-    expect(found.machine.seccomp).toMatchObject({ mode: 'filter', filters: 1 });
+  it('says that seccomp denies the ring, and what user space offers', async () => {
+    const outside = capabilities().machine.seccomp.filters ?? 0;
+    const found = await seen({ under: seccomp.denyWith('1'), env: { OURO_DRIVER: '' } });
+    expect(found).toMatchObject({ driver: 'poll', available: false, reason: 'seccomp', seccomp: 'denies' });
+    expect(found.machine.seccomp).toEqual({ mode: 'filter', filters: outside + 1 });
+    expect(found.traits.ops.READ).toMatchObject({ supported: true });
+    expect(found.traits.ops.WAITID).toMatchObject({ supported: false, missing: 'engine' });
+  });
+
+  it('says that nothing is there where the ring is insisted on', async () => {
+    const found = await seen({ under: seccomp.denyWith('1'), env: { OURO_DRIVER: 'uring' } });
+    expect(found).toMatchObject({ driver: null, available: false, reason: 'seccomp', seccomp: 'denies' });
     expect(found.traits.ops.READ).toMatchObject({ supported: false, missing: 'denied' });
+  });
+
+  it('does not know of the ring where nobody asked for it: available is null', async () => {
+    for (const under of [[], seccomp.allow(), seccomp.denyWith('1')]) {
+      const found = await seen({ under, env: { OURO_DRIVER: 'poll' } });
+      expect(found).toMatchObject({ driver: 'poll', available: null });
+      expect(found.reason).toBe(undefined);
+      expect(found.seccomp).toBe(found.machine.seccomp.mode === 'off' ? 'none' : 'unknown');
+    }
   });
 
   it('does not blame a filter for an error that no filter of containers gives', async () => {
     const ENOTTY = '25';
-    const found = await seen({ under: seccomp.denyWith(ENOTTY) });
-    expect(found).toMatchObject({ available: false, reason: 'unknown', seccomp: 'unknown' });
+    const found = await seen({ under: seccomp.denyWith(ENOTTY), env: { OURO_DRIVER: '' } });
+    expect(found).toMatchObject({ driver: 'poll', available: false, reason: 'unknown', seccomp: 'unknown' });
   });
 
-  it('tells a filter that allows io_uring from no filter', async () => {
+  itOnRing('denied')('tells a filter that allows io_uring from no filter', async () => {
     expect(await seen({ under: seccomp.allow() })).toMatchObject({ available: true, seccomp: 'allows' });
     expect(await seen()).toMatchObject({ available: true, seccomp: capabilities().seccomp });
   });
 
   it('does not throw without the addon either', async () => {
     const found = await seen({ env: { OURO_NATIVE_PATH: '/nowhere/ouro.node' } });
-    expect(found).toMatchObject({ available: false, code: 'ERR_OURO_NATIVE' });
+    expect(found).toMatchObject({ driver: null, available: false, code: 'ERR_OURO_NATIVE' });
   });
 
   it('does not throw for options in the environment that make no sense', async () => {
     const found = await seen({ env: { OURO_ENTRIES: 'many' } });
-    expect(found).toMatchObject({ available: false, code: 'ERR_OUT_OF_RANGE' });
+    expect(found).toMatchObject({ driver: null, available: false, code: 'ERR_OUT_OF_RANGE' });
   });
 });

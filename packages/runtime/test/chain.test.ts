@@ -17,6 +17,7 @@ import {
 import { type Descriptor, OrdinaryDescriptor } from '@ouro/runtime/driver';
 import { close, nop } from '@ouro/runtime/ops';
 import { describe, expect, it } from 'vitest';
+import { polls } from '../../../testing/engine.ts';
 import { runProgram } from '../../../testing/program.ts';
 import {
   FOREVER,
@@ -183,7 +184,7 @@ describe('a chain', () => {
       { env: { OURO_WITHOUT: 'FTRUNCATE' } },
     );
     expect(stdout).toBe(
-      'ERR_OURO_UNSUPPORTED This kernel cannot do IORING_OP_FTRUNCATE (Linux 6.9), ftruncate 0\n',
+      `ERR_OURO_UNSUPPORTED ${polls ? 'The poll engine' : 'This kernel'} cannot do IORING_OP_FTRUNCATE (Linux 6.9), ftruncate 0\n`,
     );
   });
 

@@ -5,6 +5,7 @@ import { IOSQE_ASYNC } from '@ouro/native/abi';
 import { batch, chain, DirectDescriptor, files, type Op, submit } from '@ouro/runtime';
 import { close, fixedFdInstall, nop } from '@ouro/runtime/ops';
 import { describe, expect, it } from 'vitest';
+import { itOnRing } from '../../../testing/engine.ts';
 import { runProgram } from '../../../testing/program.ts';
 import {
   failure,
@@ -41,7 +42,7 @@ function waitingOpen(name: string, place: DirectDescriptor): Op<DirectDescriptor
 }
 
 describe('a direct descriptor', () => {
-  it('has no number in the process', async () => {
+  itOnRing('direct')('has no number in the process', async () => {
     await leavesNothing(async () => {
       const before = openDescriptors().length;
       const place = files().allocate();

@@ -1,6 +1,7 @@
 import { BufferPool, batch, files, metrics, Op, type OpMetrics, opKind, sleep, submit } from '@ouro/runtime';
 import { nop, nopOp } from '@ouro/runtime/driver';
 import { describe, expect, it } from 'vitest';
+import { itOnRing } from '../../../testing/engine.ts';
 import { runProgram } from '../../../testing/program.ts';
 
 const ENOENT = -2;
@@ -99,6 +100,32 @@ describe('metrics() counts what is done without the ring', () => {
   });
 });
 
+describe('metrics() names the engine', () => {
+  const told = (env: NodeJS.ProcessEnv, options = '{}') =>
+    runProgram(
+      `
+        import { metrics, run, sleep } from '@ouro/runtime';
+        console.log(metrics().driver, metrics().fallback);
+        await run(() => sleep(1), ${options});
+        const { driver, fallback } = metrics();
+        console.log(driver, fallback?.reason, fallback?.code, fallback?.message.includes('was asked for'));
+      `,
+      { env },
+    );
+
+  itOnRing('denied')('the ring, and no reason for another', async () => {
+    for (const OURO_DRIVER of ['', 'uring', 'fusion']) {
+      expect((await told({ OURO_DRIVER })).stdout).toBe('null null\nuring undefined undefined undefined\n');
+    }
+  });
+
+  it('user space where it is asked for, by the environment or the program', async () => {
+    const asked = 'null null\npoll asked for null true\n';
+    expect((await told({ OURO_DRIVER: 'poll' })).stdout).toBe(asked);
+    expect((await told({ OURO_DRIVER: 'uring' }, "{ driver: 'poll' }")).stdout).toBe(asked);
+  });
+});
+
 describe('metrics() counts what is short', () => {
   const IORING_OP_RECV = 27;
   const IOSQE_BUFFER_SELECT = 0x20;
@@ -160,7 +187,7 @@ describe('metrics() of waiting', () => {
     expect(metrics().idleTime).toBeGreaterThan(before);
   });
 
-  it('says how often it spun first, and how often that paid', async () => {
+  itOnRing('spin')('says how often it spun first, and how often that paid', async () => {
     const { stdout } = await runProgram(`
       import { metrics, run, sleep } from '@ouro/runtime';
       await run(async () => {

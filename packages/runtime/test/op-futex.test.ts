@@ -95,24 +95,6 @@ describe('futexWait and futexWake', () => {
     expect(stderr).toBe('');
     expect(stdout).toBe('0\n');
   });
-
-  it('are refused for memory that is not shared, and for words that are not there', () => {
-    const words = shared();
-    expect(() => futexWait(new Int32Array(4), 0, 0)).toThrow(
-      expect.objectContaining({ code: 'ERR_INVALID_ARG_TYPE' }),
-    );
-    expect(() => futexWake(new Uint8Array(words.buffer) as never, 0)).toThrow(TypeError);
-    const liar = new Int32Array(4);
-    Object.defineProperty(liar, 'buffer', { value: words.buffer });
-    expect(() => futexWait(liar, 0, 0)).toThrow(TypeError);
-    const long = shared();
-    Object.defineProperty(long, 'length', { value: 1e9 });
-    expect(() => futexWait(long, 4, 0)).toThrow(/index/);
-    expect(() => futexWait(words, 4, 0)).toThrow(/index/);
-    expect(() => futexWait(words, 0, 2 ** 33)).toThrow(/value/);
-    expect(() => futexWake(words, 0, 0)).toThrow(/count/);
-    expect(() => futexWake(words, 0, 1, 0)).toThrow(/mask/);
-  });
 });
 
 describe('futexWaitv', () => {
@@ -140,11 +122,52 @@ describe('futexWaitv', () => {
     waiting.cancel();
     await expect(waiting).rejects.toThrow(AbortError);
   });
+});
 
-  it('is refused for none, and for more than the kernel takes', () => {
+describe('futexes', () => {
+  it('are refused for memory that is not shared, and for words that are not there', () => {
+    const words = shared();
+    expect(() => futexWait(new Int32Array(4), 0, 0)).toThrow(
+      expect.objectContaining({ code: 'ERR_INVALID_ARG_TYPE' }),
+    );
+    expect(() => futexWake(new Uint8Array(words.buffer) as never, 0)).toThrow(TypeError);
+    const liar = new Int32Array(4);
+    Object.defineProperty(liar, 'buffer', { value: words.buffer });
+    expect(() => futexWait(liar, 0, 0)).toThrow(TypeError);
+    const long = shared();
+    Object.defineProperty(long, 'length', { value: 1e9 });
+    expect(() => futexWait(long, 4, 0)).toThrow(/index/);
+    expect(() => futexWait(words, 4, 0)).toThrow(/index/);
+    expect(() => futexWait(words, 0, 2 ** 33)).toThrow(/value/);
+    expect(() => futexWake(words, 0, 0)).toThrow(/count/);
+    expect(() => futexWake(words, 0, 1, 0)).toThrow(/mask/);
+  });
+
+  it('are refused for none, and for more than the kernel takes', () => {
     const waiter = { view: shared(), index: 0, value: 0 };
     expect(() => futexWaitv([])).toThrow(/waiters.length/);
     expect(() => futexWaitv(Array.from({ length: 129 }, () => waiter))).toThrow(/waiters.length/);
     expect(() => futexWaitv([{ ...waiter, view: [] as never }])).toThrow(/waiters\[0\].view/);
+  });
+
+  it('are refused by the poll engine', async () => {
+    const { stdout, stderr } = await runProgram(
+      `
+        import { submit } from '@ouro/runtime';
+        import { futexWait, futexWaitv, futexWake } from '@ouro/runtime/ops';
+        const view = new Int32Array(new SharedArrayBuffer(4));
+        for (const op of [futexWait(view, 0, 0), futexWake(view, 0), futexWaitv([{ view, index: 0, value: 0 }])]) {
+          await submit(op).catch(({ code, message }) => console.log(code + ': ' + message));
+        }
+      `,
+      { env: { OURO_DRIVER: 'poll' } },
+    );
+    expect(stderr).toBe('');
+    expect(stdout.split('\n')).toEqual([
+      'ERR_OURO_UNSUPPORTED: The poll engine cannot do IORING_OP_FUTEX_WAIT (Linux 6.7), futex_wait',
+      'ERR_OURO_UNSUPPORTED: The poll engine cannot do IORING_OP_FUTEX_WAKE (Linux 6.7), futex_wake',
+      'ERR_OURO_UNSUPPORTED: The poll engine cannot do IORING_OP_FUTEX_WAITV (Linux 6.7), futex_waitv',
+      '',
+    ]);
   });
 });

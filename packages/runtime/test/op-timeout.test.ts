@@ -1,6 +1,7 @@
 import { AbortError, chain, sleep, stream, submit } from '@ouro/runtime';
-import { futexWait, nop, timeout, timeoutRemove, timeoutUpdate } from '@ouro/runtime/ops';
+import { nop, POLLIN, pollAdd, timeout, timeoutRemove, timeoutUpdate } from '@ouro/runtime/ops';
 import { describe, expect, it } from 'vitest';
+import { namedPipe } from './named-pipe.ts';
 
 /** Longer than any test. */
 const AGES = 1_000_000;
@@ -87,8 +88,8 @@ describe('timeoutUpdate', () => {
   });
 
   it('fails for an op that is no timeout', async () => {
-    const word = new Int32Array(new SharedArrayBuffer(4));
-    const waiting = submit(futexWait(word, 0, 0));
+    using pipe = namedPipe();
+    const waiting = submit(pollAdd(pipe.reader, POLLIN));
     await expect(submit(timeoutUpdate(waiting, 1))).rejects.toMatchObject({
       code: 'ENOENT',
       errno: -2,

@@ -1,5 +1,6 @@
 import { IORING_SETUP_SQPOLL } from '@ouro/native/abi';
 import { describe, expect, it } from 'vitest';
+import { itOnRing } from '../../../testing/engine.ts';
 import { runProgram } from '../../../testing/program.ts';
 import { type RunOptions, ringConfig } from '../src/options.ts';
 
@@ -8,6 +9,7 @@ const auto = ringConfig({ spin: 'auto' }, {}).spinMax > 0 ? { spinMax: 50, spinS
 const off = { spinMax: 0, spinShare: 0 };
 
 const defaults = {
+  wanted: 'fusion',
   sqEntries: 256,
   cqEntries: 4096,
   modeFlags: 0,
@@ -29,6 +31,13 @@ describe('the options of a ring', () => {
   });
 
   it.each<[RunOptions, Partial<typeof defaults>]>([
+    [{ driver: 'fusion' }, {}],
+    [{ driver: 'uring' }, { wanted: 'uring' }],
+    [{ driver: 'poll' }, { wanted: 'poll' }],
+    [
+      { driver: 'uring', sqpoll: true },
+      { wanted: 'uring', modeFlags: 2 },
+    ],
     [{ entries: 8 }, { sqEntries: 8 }],
     [{ entries: 8192 }, { sqEntries: 8192, cqEntries: 8192 }],
     [{ cqEntries: 65_536 }, { cqEntries: 65_536 }],
@@ -57,6 +66,11 @@ describe('the options of a ring', () => {
   it.each<[object | null | number, 'TypeError' | 'RangeError', string]>([
     [null, 'TypeError', 'options'],
     [7, 'TypeError', 'options'],
+    [{ driver: 'epoll' }, 'RangeError', 'options.driver'],
+    [{ driver: true }, 'TypeError', 'options.driver'],
+    [{ driver: null }, 'TypeError', 'options.driver'],
+    [{ driver: 'poll', sqpoll: true }, 'RangeError', 'options.sqpoll'],
+    [{ driver: 'poll', iopoll: 'hybrid' }, 'RangeError', 'options.iopoll'],
     [{ entries: 63 }, 'RangeError', 'options.entries'],
     [{ entries: '64' }, 'TypeError', 'options.entries'],
     [{ entries: null }, 'TypeError', 'options.entries'],
@@ -94,6 +108,9 @@ describe('the options of a ring', () => {
 
 describe('the environment', () => {
   it.each<[string, string, Partial<typeof defaults>]>([
+    ['OURO_DRIVER', 'fusion', {}],
+    ['OURO_DRIVER', 'uring', { wanted: 'uring' }],
+    ['OURO_DRIVER', 'poll', { wanted: 'poll' }],
     ['OURO_ENTRIES', '64', { sqEntries: 64 }],
     ['OURO_CQ_ENTRIES', '512', { cqEntries: 512 }],
     ['OURO_SQPOLL', '0', {}],
@@ -115,6 +132,7 @@ describe('the environment', () => {
   });
 
   it.each([
+    ['OURO_DRIVER', 'Poll'],
     ['OURO_ENTRIES', '63'],
     ['OURO_ENTRIES', '0x40'],
     ['OURO_CQ_ENTRIES', '128'],
@@ -140,6 +158,7 @@ describe('the environment', () => {
 
   it('gives way to what the program says', () => {
     const env = {
+      OURO_DRIVER: 'poll',
       OURO_ENTRIES: '63',
       OURO_SQPOLL: '1',
       OURO_IOPOLL: '1',
@@ -149,6 +168,7 @@ describe('the environment', () => {
       OURO_WORKERS: '1:1',
     };
     const said: RunOptions = {
+      driver: 'uring',
       entries: 128,
       sqpoll: false,
       iopoll: false,
@@ -160,6 +180,7 @@ describe('the environment', () => {
     expect(ringConfig(said, env)).toEqual({
       ...defaults,
       ...off,
+      wanted: 'uring',
       sqEntries: 128,
       minWaitCompletions: 2,
       minWaitUs: 1,
@@ -180,7 +201,7 @@ describe('the environment', () => {
     expect(stdout).toBe('0\n');
   });
 
-  it('reaches the ring of a program that says nothing', async () => {
+  itOnRing('sqpoll')('reaches the ring of a program that says nothing', async () => {
     const { stdout } = await runProgram(
       `
         import { nop, reactor } from '@ouro/runtime/driver';

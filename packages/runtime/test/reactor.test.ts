@@ -1,6 +1,7 @@
 import { metrics, sleep } from '@ouro/runtime';
 import { nop, reactor } from '@ouro/runtime/driver';
 import { describe, expect, it } from 'vitest';
+import { itOnRing } from '../../../testing/engine.ts';
 import { runProgram } from '../../../testing/program.ts';
 
 const polled = (process.env.OURO_SQPOLL ?? '0') !== '0';
@@ -55,7 +56,7 @@ describe('the reactor', () => {
     expect(code).toBe(0);
   });
 
-  it('loses nothing when the completion queue overflows', async () => {
+  itOnRing('overflow')('loses nothing when the completion queue overflows', async () => {
     const { stdout } = await runProgram(`
       import { run, sleep, metrics } from '@ouro/runtime';
       await run(async () => {

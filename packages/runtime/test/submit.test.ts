@@ -16,6 +16,7 @@ import { DirectDescriptor, files, metrics, Op, opKind, submit } from '@ouro/runt
 import { begin, Operation, OrdinaryDescriptor, reactor, scratchOffset } from '@ouro/runtime/driver';
 import { nop } from '@ouro/runtime/ops';
 import { describe, expect, it } from 'vitest';
+import { polls } from '../../../testing/engine.ts';
 import { runProgram } from '../../../testing/program.ts';
 import {
   FOREVER,
@@ -199,7 +200,7 @@ describe('submit', () => {
     const op = new Op(opKind('future'), 250);
     await expect(submit(op)).rejects.toMatchObject({
       code: 'ERR_OURO_UNSUPPORTED',
-      message: 'This kernel cannot do opcode 250, future',
+      message: `${polls ? 'The poll engine' : 'This kernel'} cannot do opcode 250, future`,
     });
   });
 

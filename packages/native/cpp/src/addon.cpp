@@ -73,8 +73,11 @@ Napi::Value Open(const Napi::CallbackInfo& info) {
   if (environment == nullptr) return Napi::Number::New(env, -ENOMEM);
   if (environment->is_open()) return Napi::Number::New(env, -EBUSY);
   const auto wanted = info[0].As<Napi::Object>();
+  const Napi::Value driver = wanted.Get("driver");
+  // Empty where the worker is being terminated: then nobody knows that io_uring may be touched.
+  if (driver.IsEmpty()) return env.Undefined();
+  const bool poll = driver.IsString() && driver.As<Napi::String>().Utf8Value() == "poll";
   const UringOptions options = ring_options(wanted);
-  const bool poll = wanted.Get("driver").StrictEquals(Napi::String::New(env, "poll"));
   if (const int error = environment->open(poll, options, info[1].As<Napi::Function>()); error != 0) {
     return Napi::Number::New(env, error);
   }
