@@ -23,7 +23,7 @@ async function without(opcodes: string, body: string): Promise<unknown> {
       ${body}
       console.log(JSON.stringify(result));
     `,
-      { env: { OURO_WITHOUT: opcodes } },
+      { env: { OURO_WITHOUT: opcodes, OURO_DRIVER: 'uring' } },
     );
     expect(stderr).toBe('');
     return JSON.parse(stdout);

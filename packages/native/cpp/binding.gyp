@@ -8,6 +8,7 @@
         "src/engine.cpp",
         "src/environment.cpp",
         "src/file.cpp",
+        "src/fusion.cpp",
         "src/loop_hook.cpp",
         "src/memory.cpp",
         "src/poll/poll_control.cpp",

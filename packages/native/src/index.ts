@@ -9,6 +9,7 @@ export {
 export {
   type Addon,
   addon,
+  type BesideDescription,
   type Engine,
   type RingDescription,
   type RingOptions,

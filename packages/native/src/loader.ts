@@ -9,6 +9,7 @@ export interface Addon {
   open(options: RingOptions, dispatch: (count: number) => void): RingDescription | number;
   trySetup(setupFlags: number, cpu: number): number;
   submit(): number;
+  beside(): BesideDescription | number;
   arm(): void;
   register(opcode: number, address: number, count: number): number;
   allocate(bytes: number): ArrayBuffer | number;
@@ -62,6 +63,14 @@ export interface RingOptions {
   readonly minWaitCompletions?: number;
   /** See `minWaitCompletions`. @default 0 */
   readonly minWaitUs?: number;
+}
+
+/** The queue of the poll engine beside a ring: for ops that the kernel lacks. */
+export interface BesideDescription {
+  readonly shared: ArrayBuffer;
+  readonly sqes: ArrayBuffer;
+  readonly sqEntries: number;
+  readonly opcodes: Uint8Array;
 }
 
 /** The ring that the kernel gave, with the memory it shares. */

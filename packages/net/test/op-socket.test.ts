@@ -117,7 +117,7 @@ describe('bind and listen', () => {
         });
         process.exit();
       `,
-      { env: { OURO_WITHOUT: 'SOCKET,BIND,LISTEN' } },
+      { env: { OURO_WITHOUT: 'SOCKET,BIND,LISTEN', OURO_DRIVER: 'uring' } },
     );
     expect(stderr).toBe('');
     expect(stdout).toMatch(/^true\nbind EINVAL 127.0.0.1\nERR_OURO_UNSUPPORTED\nERR_OURO_UNSUPPORTED\n$/);

@@ -107,7 +107,7 @@ describe('getsockopt', () => {
           await submit(siocinq(fd)).catch((error) => console.log(error.code));
         });
       `,
-      { env: { OURO_WITHOUT: 'URING_CMD' } },
+      { env: { OURO_WITHOUT: 'URING_CMD', OURO_DRIVER: 'uring' } },
     );
     expect(stderr).toBe('');
     expect(stdout).toBe(

@@ -61,12 +61,12 @@ class Batch extends Group<unknown[]> {
     const { op } = member;
     const { opcode, kind } = op;
     if (op.refersToClosed) throw closedError(kind.syscall);
-    if (r.supports(opcode)) {
+    const elsewhere = r.supports(opcode) ? null : op.elsewhere();
+    if (elsewhere === null) {
+      if (!r.serves(op)) throw r.unsupported(opcode, kind.syscall);
       member.push(r, r.take(member), 0);
       return;
     }
-    const elsewhere = op.elsewhere();
-    if (elsewhere === null) throw r.unsupported(opcode, kind.syscall);
     r.counts.elsewhere[opcode]++;
     elsewhere.then(
       (result) => member.finish(result, 0),

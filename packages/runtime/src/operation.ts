@@ -129,19 +129,25 @@ export class Operation<T> extends Future<T> implements Completion, Listed {
     return this.enqueue(slot, op.off, op.addr, op.len, timeout);
   }
 
-  /** Has it done without the ring. What does it cannot be called back: cancelling and timeouts have no effect. */
-  startElsewhere(): void {
+  /**
+   * Has it done without a queue, or refuses it. What does it cannot be called back: cancelling and timeouts have no effect.
+   *
+   * @returns false if it is to be queued after all, for the poll engine beside the ring
+   */
+  startElsewhere(): boolean {
     const { op } = this;
     const elsewhere = op.elsewhere();
     if (elsewhere === null) {
+      if (reactor().serves(op)) return false;
       this.abandon(reactor().unsupported(op.opcode, op.kind.syscall));
-      return;
+      return true;
     }
     reactor().counts.elsewhere[op.opcode]++;
     elsewhere.then(
       (result) => this.finish(result, 0),
       (error: unknown) => this.abandon(error),
     );
+    return true;
   }
 
   /** Queues the op at another place or with another length than it says. */
@@ -153,7 +159,7 @@ export class Operation<T> extends Future<T> implements Completion, Listed {
     this.hold = op.hold;
     if ((head & 0xff) === IORING_OP_CLOSE && file === 0) r.closes(slot);
     if (timeout === NO_TIMEOUT) r.push(slot, head, fd, off, addr, len, opFlags, buf, file, addr3);
-    else if (isForced(op)) {
+    else if (isForced(op) || !r.supports(op.opcode)) {
       const rare = this.#expiresIn(timeout);
       // First: should the kernel take no more ops, nothing is in flight that would have to be cancelled.
       rare.timer ??= new Deadline(this, timeout, false);
@@ -360,8 +366,8 @@ export function begin<O extends Operation<unknown>>(operation: O, options?: OpOp
     }
     also?.attach(operation);
     try {
-      if (!reactor().supports(operation.op.opcode)) operation.startElsewhere();
-      else if (options === undefined) operation.start();
+      if (!reactor().supports(operation.op.opcode) && operation.startElsewhere()) return operation;
+      if (options === undefined) operation.start();
       else {
         operation.follow(options);
         operation.start(timeoutOf(options));

@@ -14,6 +14,9 @@ import {
   IORING_OP_CLOSE,
   IORING_OP_LINK_TIMEOUT,
   IORING_REGISTER_IOWQ_MAX_WORKERS,
+  IOSQE_BUFFER_SELECT,
+  IOSQE_FIXED_FILE,
+  OPCODE_NAMES,
 } from '@ouro/native/abi';
 import {
   ARMED,
@@ -34,6 +37,7 @@ import {
   SQE_WORDS,
 } from '@ouro/native/layout';
 import { activeResources } from './active-resources.ts';
+import { Beside } from './beside.ts';
 import { OpCounts } from './counts.ts';
 import { systemError, unsupportedError } from './errors.ts';
 import { type Observer, Observers } from './observer.ts';
@@ -67,6 +71,8 @@ export interface Fallback {
 }
 
 const TWO_32 = 4_294_967_296;
+/** Flags of ops that refer to what is registered with the ring. */
+const REGISTERED = IOSQE_FIXED_FILE | IOSQE_BUFFER_SELECT;
 
 /**
  * The heart: writes SQEs straight into the kernel's queue and hands each completion to whoever waits for it. One
@@ -102,6 +108,7 @@ export class Reactor {
   readonly #sqEntries: number;
   readonly #sqMask: number;
   readonly #supported: Uint8Array;
+  #beside: Beside | null = null;
 
   constructor(native: Addon, config: RingConfig) {
     const without = withoutOpcodes();
@@ -139,6 +146,18 @@ export class Reactor {
   /** The error of an op that is not supported, and that nothing can stand in for. */
   unsupported(opcode: number, syscall: string): Error {
     return unsupportedError(this.ring.driver, opcode, syscall);
+  }
+
+  /**
+   * Whether an op is done: by the ring or, with the driver `'fusion'`, by the poll engine beside it. That one knows nothing
+   * of what is registered with the ring: direct descriptors, provided and fixed buffers.
+   */
+  serves({ opcode, flags }: { readonly opcode: number; readonly flags: number }): boolean {
+    if (this.supports(opcode)) return true;
+    if (this.ring.driver !== 'uring' || this.config.wanted !== 'fusion') return false;
+    if (opcode >= OPCODE_NAMES.length || (flags & REGISTERED) !== 0) return false;
+    this.#beside ??= Beside.open(this.addon);
+    return this.#beside?.supports(opcode) === true;
   }
 
   /**
@@ -235,8 +254,14 @@ export class Reactor {
         this.#fds[fd] = 0;
       }
     }
-    words[SQ_TAIL] = tail + 1;
+    if (this.#supported[head & 0xff] === 1) words[SQ_TAIL] = tail + 1;
+    else this.#pushBeside(at, head);
     if (words[ARMED] === 0 && words[REFS] !== 0) this.addon.arm();
+  }
+
+  #pushBeside(at: number, head: number): void {
+    this.counts.elsewhere[head & 0xff]++;
+    this.#beside?.push(this.#sqes, at);
   }
 
   #widen(at: number, head: number, slot: number): void {
@@ -299,7 +324,8 @@ export class Reactor {
     const at = this.#nextIgnored(IORING_OP_ASYNC_CANCEL, 0);
     this.#sqes[at + 4] = slot;
     this.#sqes[at + 5] = generation;
-    this.words[SQ_TAIL]++;
+    if (this.supports(this.slots.opcodes[slot])) this.words[SQ_TAIL]++;
+    else this.#beside?.push(this.#sqes, at);
   }
 
   /**

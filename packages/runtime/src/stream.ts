@@ -314,6 +314,6 @@ export function stream<T>(op: Op<T>, options: StreamOptions = {}): Stream<T> {
   const refused = refusal(options);
   if (refused !== undefined) throw refused;
   const r = reactor();
-  if (!r.supports(op.opcode)) throw r.unsupported(op.opcode, op.kind.syscall);
+  if (!r.serves(op)) throw r.unsupported(op.opcode, op.kind.syscall);
   return new Stream(op, options);
 }

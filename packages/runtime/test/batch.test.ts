@@ -189,7 +189,7 @@ describe('a batch', () => {
         console.log(await batch([nop(1), ftruncate(fd, 4), nop(2)]), metrics().sqes);
         await batch([ftruncate(openSync(process.argv[1]), 4)]).catch((error) => console.log(error.code, error.index));
       `,
-      { env: { OURO_WITHOUT: 'FTRUNCATE' }, args: [target] },
+      { env: { OURO_WITHOUT: 'FTRUNCATE', OURO_DRIVER: 'uring' }, args: [target] },
     );
     expect(stderr).toBe('');
     expect(stdout).toBe('[ 1, undefined, 2 ] 2\nEINVAL 0\n');

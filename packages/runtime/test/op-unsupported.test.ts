@@ -27,6 +27,7 @@ describe('on a kernel that lacks them', () => {
       `,
       {
         env: {
+          OURO_DRIVER: 'uring',
           OURO_WITHOUT: 'FUTEX_WAIT,FUTEX_WAKE,FUTEX_WAITV,WAITID,FIXED_FD_INSTALL,EPOLL_WAIT,READ_MULTISHOT',
         },
       },

@@ -98,6 +98,24 @@ Napi::Value Open(const Napi::CallbackInfo& info) {
   return result;
 }
 
+// beside() -> the queue of the poll engine that is put beside the ring, or -errno
+Napi::Value Beside(const Napi::CallbackInfo& info) {
+  Environment* environment = counted(info);
+  if (environment == nullptr) return no_ring(info);
+  Napi::Env env = info.Env();
+  int error = 0;
+  Fusion* fusion = environment->beside(error);
+  if (fusion == nullptr) return Napi::Number::New(env, error);
+  const RingDescription description = fusion->describe_beside();
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("shared", external(env, fusion->control().data(), fusion->control().size()));
+  if (env.IsExceptionPending()) return env.Undefined();
+  result.Set("sqes", external(env, description.sqes.data(), description.sqes.size()));
+  result.Set("sqEntries", description.sq_entries);
+  result.Set("opcodes", Napi::Buffer<uint8_t>::Copy(env, description.opcodes.data(), description.opcodes.size()));
+  return result;
+}
+
 // submit() -> 0 when the kernel has taken the whole queue, or -errno. Tries for a while when the kernel is short of
 // memory: a full queue is nobody's fault.
 Napi::Value Submit(const Napi::CallbackInfo& info) {
@@ -206,6 +224,7 @@ Napi::Object Layout(Napi::Env env) {
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("open", Napi::Function::New<Open>(env, "open"));
   exports.Set("trySetup", Napi::Function::New<TrySetup>(env, "trySetup"));
+  exports.Set("beside", Napi::Function::New<Beside>(env, "beside"));
   exports.Set("submit", Napi::Function::New<Submit>(env, "submit"));
   exports.Set("arm", Napi::Function::New<Arm>(env, "arm"));
   exports.Set("register", Napi::Function::New<Register>(env, "register"));

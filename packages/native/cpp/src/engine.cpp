@@ -8,7 +8,7 @@ namespace ouro {
 
 void Engine::account_close(uint32_t slot, uint32_t generation, int32_t result) {
   if (slot == kSlotTeardown || slot == kSlotLoop) return;
-  if ((generation & kClosesFd) != 0) --control_->closing;
+  if ((generation & kClosesFd) != 0) --*closing_;
   LinkedClose& close = linked_closes_[slot % kLinkedCloses];
   if (close.fd_and_one == 0 || close.slot != slot || close.generation != generation) return;
   if (result == -ECANCELED) fd_table_[close.fd_and_one - 1] = 1;

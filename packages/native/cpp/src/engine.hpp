@@ -30,6 +30,7 @@ struct SharedMemory {
   std::span<Completion> batch;
   std::span<LinkedClose> linked_closes;
   std::span<uint8_t> fd_table;
+  uint32_t* closing = nullptr;  // where closes are counted, if not in the control
 };
 
 class Engine {
@@ -38,7 +39,8 @@ class Engine {
       : control_(memory.control),
         batch_(memory.batch),
         linked_closes_(memory.linked_closes),
-        fd_table_(memory.fd_table) {}
+        fd_table_(memory.fd_table),
+        closing_(memory.closing == nullptr ? &memory.control->closing : memory.closing) {}
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
   virtual ~Engine() = default;
@@ -93,6 +95,7 @@ class Engine {
   std::span<Completion> batch_;
   std::span<LinkedClose> linked_closes_;
   std::span<uint8_t> fd_table_;
+  uint32_t* closing_;
 };
 
 }  // namespace ouro

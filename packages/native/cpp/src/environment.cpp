@@ -36,16 +36,34 @@ Environment::Environment(Napi::Env env)
   if (napi_get_uv_event_loop(env, &loop_) != napi_ok) loop_ = nullptr;
 }
 
+SharedMemory Environment::memory() {
+  SharedMemory memory;
+  memory.control = control();
+  memory.batch = {shared_.at<Completion>(kBatchOffset), kBatchCapacity};
+  memory.linked_closes = {shared_.at<LinkedClose>(kLinkedClosesOffset), kLinkedCloses};
+  memory.fd_table = {fd_table_.data(), fd_table_.size()};
+  return memory;
+}
+
+Fusion* Environment::beside(int& error) {
+  if (fusion_ != nullptr) return fusion_;
+  error = -EINVAL;
+  if (engine_ == nullptr || is_poll_) return nullptr;
+  std::unique_ptr<Fusion> fusion = Fusion::create(memory(), loop_, engine_, error);
+  if (fusion == nullptr) return nullptr;
+  fusion_ = fusion.get();
+  engine_ = std::move(fusion);
+  hook_->use(*engine_);
+  return fusion_;
+}
+
 int Environment::open(bool poll, const UringOptions& options, Napi::Function dispatch) {
   int error = 0;
-  const SharedMemory memory{control(),
-                            {shared_.at<Completion>(kBatchOffset), kBatchCapacity},
-                            {shared_.at<LinkedClose>(kLinkedClosesOffset), kLinkedCloses},
-                            {fd_table_.data(), fd_table_.size()}};
+  is_poll_ = poll;
   if (poll) {
-    engine_ = PollEngine::create(options.sq_entries, loop_, memory, error);
+    engine_ = PollEngine::create(options.sq_entries, loop_, memory(), error);
   } else {
-    engine_ = Uring::create(options, memory, error);
+    engine_ = Uring::create(options, memory(), error);
   }
   if (!engine_) return error;
   hook_ = std::make_unique<LoopHook>(env_, loop_, *engine_);

@@ -10,6 +10,7 @@
 #include <span>
 #include <vector>
 
+#include "fusion.hpp"
 #include "loop_hook.hpp"
 #include "sys.hpp"
 #include "uring.hpp"
@@ -23,6 +24,8 @@ class Environment {
 
   // Zero, or -errno with nothing left behind.
   int open(bool poll, const UringOptions& options, Napi::Function dispatch);
+  // Puts the poll engine beside the ring. Null with `error` = -errno; -EINVAL where there is no ring.
+  Fusion* beside(int& error);
   bool is_open() const { return engine_ != nullptr; }
 
   Engine& engine() { return *engine_; }
@@ -42,6 +45,7 @@ class Environment {
 
  private:
   explicit Environment(Napi::Env env);
+  SharedMemory memory();
   void shutdown();
 
   napi_env env_;
@@ -53,6 +57,8 @@ class Environment {
   std::vector<sys::Mapping> regions_;
   std::vector<std::span<const int32_t>> written_fds_;  // in regions_
   std::unique_ptr<Engine> engine_;
+  bool is_poll_ = false;
+  Fusion* fusion_ = nullptr;  // engine_, if it is one
   std::unique_ptr<LoopHook> hook_;
 };
 

@@ -31,12 +31,12 @@ int LoopHook::start(napi_value dispatch) {
 }
 
 void LoopHook::arm() {
-  engine_.control()->armed = 1;
+  engine_->control()->armed = 1;
   uv_ref(reinterpret_cast<uv_handle_t*>(&prepare_));
 }
 
 void LoopHook::follow_refs() {
-  Control* control = engine_.control();
+  Control* control = engine_->control();
   const bool wanted = control->refs > 0;
   if (wanted == (control->armed != 0)) return;
   if (wanted) {
@@ -53,7 +53,7 @@ bool LoopHook::libuv_has_work() const {
 }
 
 bool LoopHook::deliver(uint32_t count) {
-  engine_.control()->batches += 1;
+  engine_->control()->batches += 1;
   napi_handle_scope scope;
   if (napi_open_handle_scope(env_, &scope) != napi_ok) return false;
   napi_value global;
@@ -85,31 +85,31 @@ void LoopHook::turn() {
   bool alive = true;
   for (int turns = 0; alive && turns < kMostTurns; ++turns) {
     follow_refs();
-    if (engine_.queued() == 0 && engine_.in_flight() == 0 && !engine_.has_completions()) break;
+    if (engine_->queued() == 0 && engine_->in_flight() == 0 && !engine_->has_completions()) break;
 
     // Without our poll nothing of libuv's would wake us, so then we must not block, nor stay for a second turn: with
     // IOPOLL, which refuses polls, libuv's epoll_wait of no time is the only one who asks.
-    const bool guarded = engine_.arm_loop_poll(uv_backend_fd(loop_));
+    const bool guarded = engine_->arm_loop_poll(uv_backend_fd(loop_));
     int64_t timeout_ns = 0;
     if (guarded && !has_unregistered_watchers(loop_)) {
       const int timeout_ms = uv_backend_timeout(loop_);
       timeout_ns = timeout_ms < 0 ? -1 : static_cast<int64_t>(timeout_ms) * 1'000'000;
     }
-    engine_.submit_and_wait(timeout_ns);
-    const uint32_t count = engine_.reap();
+    engine_->submit_and_wait(timeout_ns);
+    const uint32_t count = engine_->reap();
     if (count > 0) alive = deliver(count);
     uv_update_time(loop_);
-    const bool fired = engine_.take_loop_poll_fired();
+    const bool fired = engine_->take_loop_poll_fired();
     if (fired || !guarded || libuv_has_work()) break;
   }
   if (!alive || closed_) return;
 
   // Leaving. What the last batch queued goes to the kernel now, not after libuv's callbacks.
-  if (engine_.queued() > 0) engine_.submit();
+  if (engine_->queued() > 0) engine_->submit();
   follow_refs();
-  engine_.control()->loop_visits += 1;
+  engine_->control()->loop_visits += 1;
   // libuv must not sleep while the ring has work: an active idle handle makes its poll return at once.
-  if (engine_.in_flight() > 0 || engine_.has_completions()) {
+  if (engine_->in_flight() > 0 || engine_->has_completions()) {
     uv_idle_start(&idle_, [](uv_idle_t*) {});
   }
 }

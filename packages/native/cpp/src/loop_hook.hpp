@@ -13,12 +13,14 @@ namespace ouro {
 
 class LoopHook {
  public:
-  LoopHook(napi_env env, uv_loop_t* loop, Engine& engine) : env_(env), loop_(loop), engine_(engine) {}
+  LoopHook(napi_env env, uv_loop_t* loop, Engine& engine) : env_(env), loop_(loop), engine_(&engine) {}
   LoopHook(const LoopHook&) = delete;
   LoopHook& operator=(const LoopHook&) = delete;
 
   // `dispatch(count)` is called once for each batch of completions.
   int start(napi_value dispatch);
+  // From here on `engine` is the one.
+  void use(Engine& engine) { engine_ = &engine; }
   // Keeps the process alive for ref'd ops; called by JavaScript when `control.armed` is 0 and it queues one.
   void arm();
   // Stops at once; `done` runs from the loop when libuv has let go of the handles.
@@ -33,7 +35,7 @@ class LoopHook {
 
   napi_env env_;
   uv_loop_t* loop_;
-  Engine& engine_;
+  Engine* engine_;
   napi_ref dispatch_ = nullptr;
   uv_prepare_t prepare_{};
   uv_idle_t idle_{};

@@ -773,7 +773,7 @@ Task* PollEngine::find(uint64_t user_data, bool (*matches)(const Task&)) const {
 // ---- the queue, and waiting
 
 int PollEngine::submit() {
-  if (queued() == 0) return 0;
+  if (stopping_ || queued() == 0) return 0;
   control_->enters += 1;
   take_queue();
   return 0;
@@ -792,6 +792,7 @@ void PollEngine::take_done() {
 }
 
 int PollEngine::submit_and_wait(int64_t timeout_ns) {
+  if (stopping_) return 0;
   control_->enters += 1;
   take_queue();
   for (Task* task : std::exchange(later_, {})) ready_.push_back(task);
@@ -831,13 +832,22 @@ bool PollEngine::arm_loop_poll(int fd) {
 
 bool PollEngine::has_completions() const { return !completions_.empty() || !later_.empty(); }
 
-uint32_t PollEngine::reap() {
-  discard_rest();
+uint32_t PollEngine::take(std::span<Completion> out) {
   uint32_t count = 0;
-  while (count < batch_.size() && !completions_.empty()) {
-    batch_[count++] = completions_.front();
+  while (count < out.size() && !completions_.empty()) {
+    out[count++] = completions_.front();
     completions_.pop_front();
   }
+  return count;
+}
+
+int64_t PollEngine::next_timer_ns() const {
+  return timers_.empty() ? -1 : std::max<int64_t>(timers_.begin()->first - now_ns(), 0);
+}
+
+uint32_t PollEngine::reap() {
+  discard_rest();
+  const uint32_t count = take(batch_);
   control_->in_flight = in_flight_;
   control_->batch_length = count;
   control_->batch_position = 0;
@@ -932,6 +942,7 @@ void PollEngine::shutdown() {
   }
   all_ = nullptr;
   in_flight_ = 0;
+  // (The engine of a few ops beside a ring counts none: they are the ring's to close.)
   const uint32_t high = std::min<uint32_t>(control_->fd_high, static_cast<uint32_t>(fd_table_.size()));
   for (uint32_t fd = 0; fd < high; ++fd) {
     if (std::exchange(fd_table_[fd], 0) != 0) ::close(static_cast<int>(fd));

@@ -28,6 +28,12 @@ class PollEngine final : public Engine {
   int flush() override { return submit(); }
   int submit_and_wait(int64_t timeout_ns) override;
   uint32_t reap() override;
+  // Moves completions to `out`, and returns their number.
+  uint32_t take(std::span<Completion> out);
+  // Nanoseconds until the next timer, or -1 if there is none.
+  int64_t next_timer_ns() const;
+  // A descriptor that is readable when submit_and_wait has something to do; -1 if the system has no such thing.
+  int readiness_fd() const { return readiness_->fd(); }
   bool has_completions() const override;
   bool arm_loop_poll(int fd) override;
   bool take_loop_poll_fired() override { return std::exchange(loop_poll_fired_, false); }

@@ -33,7 +33,7 @@ void PollEngine::watch_children() {
   child_signal_->data = this;
   const auto on_signal = [](uv_signal_t* handle, int) {
     auto* engine = static_cast<PollEngine*>(handle->data);
-    if (engine == nullptr) return;
+    if (engine->stopping_) return;
     while (Task* task = engine->children_.first()) {
       engine->children_.remove(task);
       task->state = Task::State::kReady;

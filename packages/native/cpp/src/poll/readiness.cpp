@@ -54,6 +54,7 @@ class Epoll final : public Readiness {
   }
 
   bool edges() const override { return true; }
+  int fd() const override { return fd_.get(); }
 
   int wait(int64_t timeout_ns, std::span<Ready> out) override {
     events_.resize(out.size());

@@ -25,6 +25,7 @@ class Readiness {
   virtual int watch_level(int fd) = 0;
   virtual void forget(int fd) = 0;
   virtual bool edges() const = 0;
+  virtual int fd() const { return -1; }
 
   // Number of `out` filled; below zero -errno. timeout_ns < 0 waits for ever.
   virtual int wait(int64_t timeout_ns, std::span<Ready> out) = 0;
