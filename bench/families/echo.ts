@@ -8,8 +8,10 @@ const ADDRESS = ['--host', '127.0.0.1', '--port', '0'];
 const node = process.execPath;
 
 // Looked up only when chosen: whoever measures node against C needs no ouro.
-const SERVERS: readonly { readonly name: string; readonly file: () => string }[] = [
-  { name: 'ouro', file: () => needed('ouro', 'examples/dist/echo.js', 'run `npm run build`') },
+const ouro = (): string => needed('ouro', 'examples/dist/echo.js', 'run `npm run build`');
+const SERVERS: readonly { readonly name: string; readonly file: () => string; readonly driver?: string }[] = [
+  { name: 'ouro', file: ouro, driver: 'uring' },
+  { name: 'ouro-poll', file: ouro, driver: 'poll' },
   {
     name: 'node',
     file: () => needed('node', 'bench/peers/node-net-echo.mjs', 'it is part of the repository'),
@@ -19,11 +21,14 @@ const SERVERS: readonly { readonly name: string; readonly file: () => string }[]
 
 /** A TCP echo in a closed loop: what the server does, what it costs, how long a client waits. */
 export async function echo(options: Options): Promise<Report> {
-  const servers = chosen('contender', SERVERS, options.contenders).map(({ name, file }): EchoServer => {
-    const path = file();
-    const command = name === 'c' ? { file: path, args: ADDRESS } : { file: node, args: [path, ...ADDRESS] };
-    return { name, command };
-  });
+  const servers = chosen('contender', SERVERS, options.contenders).map(
+    ({ name, file, driver }): EchoServer => {
+      const path = file();
+      if (name === 'c') return { name, command: { file: path, args: ADDRESS } };
+      const engine = driver === undefined ? [] : [`OURO_DRIVER=${driver}`];
+      return { name, command: { file: 'env', args: [...engine, node, path, ...ADDRESS] } };
+    },
+  );
   return await runEchoPlan({
     family: 'echo',
     title: 'TCP echo',

@@ -35,7 +35,9 @@ const WORKLOADS: readonly Workload[] = [
   { name: 'random-32', title: 'random 4 KiB reads of a cached file, 32 at a time', c: 'random', depth: 32 },
 ];
 
-const CONTENDERS = ['ouro', 'promises', 'sync', 'c', 'c-plain'].map((name) => ({ name }));
+const CONTENDERS = ['ouro', 'ouro-poll', 'promises', 'sync', 'c', 'c-plain'].map((name) => ({ name }));
+/** The engine of the contenders that have one. */
+const DRIVERS: Readonly<Record<string, string>> = { ouro: 'uring', 'ouro-poll': 'poll' };
 const BASE = 'promises';
 
 interface FilesResult {
@@ -47,7 +49,7 @@ interface FilesResult {
 /** Whole files in batches and random reads, each contender in a process of its own. */
 export async function files(options: Options): Promise<Report> {
   const contenders = chosen('contender', CONTENDERS, options.contenders);
-  if (contenders.some(({ name }) => name === 'ouro')) {
+  if (contenders.some(({ name }) => name.startsWith('ouro'))) {
     needed('ouro', 'packages/fs/dist/index.js', 'run `npm run build`');
   }
   const workloads = chosen('workload', WORKLOADS, options.workloads);
@@ -138,7 +140,10 @@ function commandFor(name: string, workload: Workload, directory: string, options
     depth === 0
       ? [workload.name, directory, COUNT, SIZE, iterations]
       : ['random', random, BLOCKS, options.seconds, depth];
-  return { file: process.execPath, args: [join(DIST, 'workers/files.js'), name, ...args].map(String) };
+  const engine = DRIVERS[name];
+  const contender = engine === undefined ? name : 'ouro';
+  const command = [process.execPath, join(DIST, 'workers/files.js'), contender, ...args].map(String);
+  return { file: 'env', args: engine === undefined ? command : [`OURO_DRIVER=${engine}`, ...command] };
 }
 
 /** Other bytes and a longer file: a write that does nothing, or does not cut off the rest, is found out. */

@@ -91,18 +91,9 @@ void Environment::shutdown() {
     self.reset();
     napi_remove_async_cleanup_hook(cleanup);
   };
-  const auto close = [this, destroy] {
-    if (hook_) {
-      hook_->close(destroy);
-    } else {
-      destroy();
-    }
-  };
-  if (engine_) {
-    engine_->when_quiet(close);
-  } else {
-    close();
-  }
+  if (!hook_) return destroy();
+  // The hook first: the loop must not come to the engine any more.
+  hook_->close([this, destroy] { engine_->when_quiet(destroy); });
 }
 
 }  // namespace ouro

@@ -221,7 +221,7 @@ Step PollEngine::try_cancel(Task* task) {
   while (last != nullptr && last->all_next != nullptr) last = last->all_next;
   for (Task* each = last; each != nullptr; each = each->all_previous) {
     if (each == task || !can_cancel(*each)) continue;
-    if (fd >= 0 && (each->fd != fd || each->opcode() == abi::kTimeout)) continue;
+    if (fd >= 0 && ((each->fd != fd && each->origin_fd != fd) || each->opcode() == abi::kTimeout)) continue;
     if ((flags & abi::kCancelOp) != 0 && each->sqe.opcode != sqe.len) continue;
     if (by_data && each->sqe.user_data != sqe.addr) continue;
     result = cancel_one(each);

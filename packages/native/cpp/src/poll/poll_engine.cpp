@@ -35,8 +35,9 @@ int64_t now_ns() {
 
 // Rings of the process by the descriptor that names them.
 std::map<int, PollEngine*>& rings() {
-  static std::map<int, PollEngine*> all;
-  return all;
+  // Never destroyed: threads may outlive the end of the program's own code.
+  static auto* all = new std::map<int, PollEngine*>();
+  return *all;
 }
 
 bool is_known(const abi::Sqe& sqe) {
@@ -398,11 +399,26 @@ void PollEngine::park(Task* task, uint32_t events) {
       return complete(task, -EAGAIN, 0, true);
     }
   }
-  Descriptor& place = descriptor(fd);
-  if (!place.watched || !readiness_->edges() || !owned(fd)) {
-    const int error = readiness_->watch(fd, events);
-    if (error == -EPERM) return send_to_pool(task);
-    if (error != 0) return complete(task, error, 0, true);
+  if (!owned(fd)) {
+    // An op holds the file it works on, whatever becomes of a number that others may close.
+    if (const int copy = ::fcntl(fd, F_DUPFD_CLOEXEC, 0); copy >= 0) {
+      task->origin_fd = fd;
+      task->fd = copy;
+      descriptor(copy).kept = true;
+    }
+  }
+  Descriptor& place = descriptor(task->fd);
+  if (!place.watched || !readiness_->edges() || !owned(task->fd)) {
+    const int error = readiness_->watch(task->fd, events);
+    if (error != 0) {
+      const int copy = task->fd;
+      if (error == -EPERM) {
+        send_to_pool(task);
+      } else {
+        complete(task, error, 0, true);
+      }
+      return let_go(copy);
+    }
     place.watched = true;
   }
   task->wanted = events | POLLERR | POLLHUP;
@@ -419,13 +435,12 @@ void PollEngine::unpark(Task* task) {
 
 // Nobody may wait for the descriptor any more: then what is not ours must not stay registered under its number.
 void PollEngine::let_go(int fd) {
-  Descriptor& place = descriptor(fd);
-  if (!place.waiting.empty()) return;
-  if (place.kept) {
-    if (place.users == 0) close_now(fd);
-  } else if (place.watched && !owned(fd)) {
+  const Descriptor& place = descriptor(fd);
+  if (place.kept && place.waiting.empty() && place.users == 0) {
+    close_now(fd);
+  } else if (place.watched && place.waiting.empty() && !owned(fd)) {
     readiness_->forget(fd);
-    place.watched = false;
+    descriptor(fd).watched = false;
   }
 }
 
@@ -478,15 +493,22 @@ static bool takes_turns(const abi::Sqe& sqe) {
 void PollEngine::send_to_pool(Task* task) {
   task->state = Task::State::kPooled;
   task->taken = false;
+  const int number = task->fd;
+  hold(task);
   if (takes_turns(task->sqe) && !task->has_turn) {
-    Descriptor& place = descriptor(task->fd);
-    task->turn_fd = task->fd;
+    Descriptor& place = descriptor(number);
+    task->turn_fd = number;
     if (place.busy) {
       place.turn.push_back(task);
       return;
     }
     place.busy = task->has_turn = true;
   }
+  ++pooled_;
+  pool_.add(task);
+}
+
+void PollEngine::hold(Task* task) {
   // The kernel holds on to the file. So that nobody closes the descriptor under a thread: our own are closed when no
   // thread is at them, others are duplicated.
   const bool closes = task->opcode() == abi::kClose;
@@ -502,8 +524,6 @@ void PollEngine::send_to_pool(Task* task) {
   };
   keep(task->fd, task->counts_fd, task->owns_fd);
   keep(task->other_fd, task->counts_other, task->owns_other);
-  ++pooled_;
-  pool_.add(task);
 }
 
 void PollEngine::end_turn(int fd) {
@@ -518,7 +538,12 @@ void PollEngine::end_turn(int fd) {
 
 void PollEngine::leave_pool(Task* task) {
   --pooled_;
-  const auto release = [this](int fd, bool& counts, bool& owns) {
+  release(task);
+  if (std::exchange(task->has_turn, false)) end_turn(task->turn_fd);
+}
+
+void PollEngine::release(Task* task) {
+  const auto let_free = [this](int fd, bool& counts, bool& owns) {
     if (std::exchange(owns, false)) ::close(fd);
     if (!std::exchange(counts, false)) return;
     Descriptor& place = descriptor(fd);
@@ -529,9 +554,8 @@ void PollEngine::leave_pool(Task* task) {
     }
     let_go(fd);
   };
-  release(task->fd, task->counts_fd, task->owns_fd);
-  release(task->other_fd, task->counts_other, task->owns_other);
-  if (std::exchange(task->has_turn, false)) end_turn(task->turn_fd);
+  let_free(task->fd, task->counts_fd, task->owns_fd);
+  let_free(task->other_fd, task->counts_other, task->owns_other);
 }
 
 void PollEngine::close_now(int fd) {
@@ -540,6 +564,7 @@ void PollEngine::close_now(int fd) {
     // By hand: a duplicate elsewhere would keep it registered.
     if (place.watched) readiness_->forget(fd);
     place.watched = place.direct = place.kept = false;
+    place.type = -1;
   }
   ::close(fd);
 }
@@ -702,6 +727,7 @@ int PollEngine::cancel_one(Task* task) {
     case Task::State::kPooled:
       if (!task->has_turn && task->turn_fd >= 0) {
         std::erase(descriptor(task->turn_fd).turn, task);
+        release(task);
         end_later(task, result);
         return 0;
       }

@@ -44,6 +44,7 @@ class PollEngine final : public Engine {
     TaskList waiting;
     std::vector<Task*> closers;  // closes that wait until no thread works on it
     std::deque<Task*> turn;      // ops that take their turns on it: see takes_turns
+    int type = -1;               // of a socket: SO_TYPE, once it was asked for
     uint32_t users = 0;          // threads' ops on it, begun or not
     bool watched = false;
     bool direct = false;         // in the table of direct descriptors, so nobody else closes it
@@ -81,11 +82,14 @@ class PollEngine final : public Engine {
   bool owned(int fd) const;
   void unpark(Task* task);
   void let_go(int fd);
+  bool is_stream(int fd);
   static bool must_wait(int fd, uint32_t events);
   int resolve(Task* task, int32_t fd, bool fixed, int& out);
   void on_ready(int fd, uint32_t events);
   void send_to_pool(Task* task);
   void leave_pool(Task* task);
+  void hold(Task* task);
+  void release(Task* task);
   Step close_fd(int fd, Task* task);
   void close_now(int fd);
   void end_turn(int fd);

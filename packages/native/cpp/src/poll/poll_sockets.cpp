@@ -70,19 +70,24 @@ int type_of(int fd) {
   return ::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 ? type : -1;
 }
 
-// Whether the socket may have more after a receive that did not fill its buffer: what told us that it was ready told
-// us of nothing else, and a stream gives all it has.
-bool has_more(const Task& task) {
+// Whether what told us that the socket was ready told us of anything but bytes.
+bool may_have_ended(const Task& task) {
   constexpr uint32_t kEnds = POLLERR | POLLHUP
 #ifdef POLLRDHUP
                              | POLLRDHUP
 #endif
       ;
-  if (task.events == 0 || (task.events & kEnds) != 0) return true;
-  return type_of(task.fd) != SOCK_STREAM;
+  return task.events == 0 || (task.events & kEnds) != 0;
 }
 
 }  // namespace
+
+bool PollEngine::is_stream(int fd) {
+  Descriptor& place = descriptor(fd);
+  // Of one that is not ours, the number may be another's tomorrow.
+  if (place.type < 0 || !owned(fd)) place.type = type_of(fd);
+  return place.type == SOCK_STREAM;
+}
 
 Step PollEngine::attempt_socket(Task* task) {
   const abi::Sqe& sqe = task->sqe;
@@ -187,7 +192,7 @@ Step PollEngine::try_recv(Task* task) {
     if ((sqe.op_flags & MSG_WAITALL) == 0) return Step::done(result);
     if (result > 0) {
       task->moved += static_cast<uint64_t>(result);
-      if (task->moved < sqe.len && type_of(task->fd) == SOCK_STREAM) continue;
+      if (task->moved < sqe.len && is_stream(task->fd)) continue;
       return Step::shorter(static_cast<int64_t>(task->moved), task->moved < sqe.len);
     }
     // Ended, or failed, in the middle: what has come is what there is.
@@ -229,7 +234,10 @@ Step PollEngine::try_recv_provided(Task* task) {
     const uint32_t used = group->commit(count, static_cast<uint64_t>(result));
     if (!many) return Step::done(result, used);
     post_more(task, static_cast<int32_t>(result), used);
-    if (static_cast<uint64_t>(result) < room && !has_more(*task)) return Step::wait(kReads);
+    // A stream gives all that it has.
+    if (static_cast<uint64_t>(result) < room && !may_have_ended(*task) && is_stream(task->fd)) {
+      return Step::wait(kReads);
+    }
   }
   return Step::again();
 }
@@ -378,7 +386,7 @@ Step PollEngine::try_message(Task* task, bool sends) {
     if ((sqe.op_flags & MSG_WAITALL) == 0) return Step::done(result);
     if (result > 0) {
       task->moved += static_cast<uint64_t>(result);
-      if (task->moved < wanted && type_of(task->fd) == SOCK_STREAM) continue;
+      if (task->moved < wanted && is_stream(task->fd)) continue;
       return Step::shorter(static_cast<int64_t>(task->moved), task->moved < wanted);
     }
     if (task->moved > 0) return Step::shorter(static_cast<int64_t>(task->moved), true);

@@ -39,6 +39,7 @@ struct Task {
   bool owns_fd = false;     // `fd` is a duplicate
   bool checked = false;     // is known to be for a descriptor that may be waited for
   int fd = -1;              // the ordinary descriptor that it works on
+  int origin_fd = -1;       // of which that is a duplicate, if it is
   int other_fd = -1;        // a splice: where it takes from
   int pipe_fd = -1;         // a named pipe (O_PATH) whose open waits for somebody at the other end
   int in_fd = -1;           // the same under its own number, and where it puts to: `fd` is the one it waits for
