@@ -3,6 +3,9 @@ import * as abi from '@ouro/native/abi';
 
 /** The first difference, or null. */
 export function difference(program, kernel, poll) {
+  for (const [engine, { lost, thrown }] of Object.entries({ kernel, poll })) {
+    if ((lost ?? thrown) !== undefined) return `the ${engine} engine ${lost ?? thrown}`;
+  }
   const a = normal(program, kernel);
   const b = normal(program, poll);
   const path = [];

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 
 const SERVE = fileURLToPath(new URL('serve.mjs', import.meta.url));
 /** A program that takes longer has lost its way: most take a few milliseconds. */
-const LIMIT_MS = 15_000;
+const LIMIT_MS = 8000;
 
 export class EngineProcess {
   #driver;

@@ -446,7 +446,7 @@ class Writer {
       from: back ? `${name}b` : a,
       to: back ? a : `${name}b`,
       kind: name,
-      name,
+      back: `${name}${back ? '>' : '<'}`,
     };
   }
 
@@ -802,7 +802,7 @@ class Writer {
       ])
     ) {
       case 'write':
-        return { op: 'POLL_ADD', fd: from, keys: [key], flags: random.pick([POLLOUT, POLLOUT | POLLIN, 0]) };
+        return { op: 'POLL_ADD', fd: from, keys: [key, way.back ?? key], flags: random.pick([POLLOUT, POLLOUT | POLLIN, 0]) };
       case 'file':
         return { op: 'POLL_ADD', fd: 'f0', keys: ['f0'], flags: random.pick([POLLIN, POLLOUT, POLLIN | POLLOUT]) };
       case 'remove':

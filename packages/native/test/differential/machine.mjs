@@ -39,7 +39,7 @@ const GROUPS = {
   inc: { id: 60_002, entries: 2, size: 256, flags: abi.IOU_PBUF_RING_INC },
   legacy: { id: 60_003 },
 };
-const STUCK_MS = 5000;
+const STUCK_MS = 3000;
 const LONG_US = 20_000;
 
 const WAITING = new Set([
@@ -280,7 +280,7 @@ export class Machine {
 
   #sockaddr(where) {
     if (where.startsWith('unix:')) {
-      const name = Buffer.from(`\0\0\0ouro-${process.pid}-${this.#run}-${where.slice(5)}`);
+      const name = Buffer.from(`\0\0\0ouro-${String(process.pid).padStart(8)}-${String(this.#run).padStart(8)}-${where.slice(5)}`);
       name.writeUInt16LE(abi.AF_UNIX);
       return name;
     }
@@ -625,10 +625,10 @@ export class Machine {
         }
       }
     }
-    if (flight.over) {
-      this.pending.delete(flight);
-      this.order.push(spec.id);
-    }
+    // The second completion of a zero-copy send comes whenever the network has done with the memory.
+    const lends = spec.op === 'SEND_ZC' || spec.op === 'SENDMSG_ZC';
+    if (lends ? flight.cqes.length === 1 : flight.over) this.order.push(spec.id);
+    if (flight.over) this.pending.delete(flight);
   }
 
   async #rest(must, flights) {
