@@ -110,7 +110,7 @@ class Writer {
       for (const key of keys) mine.add(key);
       op.id = this.nextId++;
       if (random.chance(0.15)) op.hard = true;
-      if (random.chance(0.06) && op.op !== 'LINK_TIMEOUT' && op.op !== 'GIVE') {
+      if (random.chance(0.06) && op.op !== 'LINK_TIMEOUT' && op.op !== 'GIVE' && op.ioprio !== 0x10) {
         op.sqe = (op.sqe ?? 0) | abi.IOSQE_ASYNC;
       }
       chain.push(op);
@@ -548,8 +548,8 @@ class Writer {
         op: 'SEND',
         fd,
         keys: [...keys, group],
-        len: random.pick([0, 10, 64, 100, 200]),
-        flags,
+        len: 0,
+        flags: 0,
         ioprio: random.pick([0, abi.IORING_RECVSEND_BUNDLE]),
         sqe: abi.IOSQE_BUFFER_SELECT,
         group,
@@ -773,12 +773,14 @@ class Writer {
       (group !== 'legacy' && random.chance(0.3) ? abi.IORING_RECVSEND_BUNDLE : 0) |
       (random.chance(0.1) ? abi.IORING_RECVSEND_POLL_FIRST : 0);
     const many = (ioprio & abi.IORING_RECV_MULTISHOT) !== 0;
+    // How much a bundle takes whose length is limited depends on what the kernel remembers of the socket.
+    const bundles = (ioprio & abi.IORING_RECVSEND_BUNDLE) !== 0;
     return {
       op: 'RECV',
       fd: to,
       keys: [key, group],
-      len: many && random.chance(0.8) ? 0 : random.pick([0, 10, 64, 100, 300]),
-      flags: random.pick([0, 0, 0, abi.MSG_DONTWAIT, abi.MSG_WAITALL]),
+      len: (many && random.chance(0.8)) || bundles ? 0 : random.pick([0, 10, 64, 100, 300]),
+      flags: bundles ? 0 : random.pick([0, 0, 0, abi.MSG_DONTWAIT, abi.MSG_WAITALL]),
       ioprio,
       sqe: abi.IOSQE_BUFFER_SELECT,
       group,

@@ -254,7 +254,7 @@ export class Machine {
       }
     }
     this.spent = {};
-    this.given = {};
+    this.lent = {};
     for (const [name, { id, entries, size, flags }] of Object.entries(GROUPS)) {
       if (entries === undefined) continue;
       const { ring, bytes } = this.#ringAt.get(name);
@@ -268,7 +268,7 @@ export class Machine {
       this.#register(abi.IORING_REGISTER_PBUF_RING, request, 1);
       this.#ringAt.get(name).tail = 0;
       this.spent[name] = [];
-      this.given[name] = [];
+      this.lent[name] = [];
       for (let bid = 0; bid < entries; bid++) this.#give(name, bid);
     }
     const range = new Uint32Array(4);
@@ -348,7 +348,7 @@ export class Machine {
     entry.writeUInt16LE(bid, 12);
     place.tail++;
     this.#bytes(place.ring, 16).writeUInt16LE(place.tail & 0xffff, 14);
-    this.given[name].push(bid);
+    this.lent[name].push(bid);
     void id;
   }
 
@@ -358,7 +358,7 @@ export class Machine {
   }
 
   #used(name, result, flags) {
-    const given = this.given[name];
+    const given = this.lent[name];
     if (given === undefined || result <= 0) return;
     let left = result;
     while (left > 0 && given.length > 0) {
@@ -660,9 +660,15 @@ export class Machine {
 
   /** Cancels what still waits. */
   async #giveUp() {
+    this.given = new Set([...this.pending].map(({ spec }) => spec.id));
+    // What is linked behind them is begun when they end, and may be quicker than its own cancel.
+    this.behind = new Set();
+    for (const chain of this.program.rounds.flat()) {
+      const waiting = chain.filter(({ id }) => this.given.has(id));
+      for (const { id } of waiting.slice(1)) this.behind.add(id);
+    }
     for (const flight of [...this.pending]) {
       for (let tries = 0; !flight.over; tries++) {
-        if (tries === 0) this.extra.set(`waits ${flight.spec.id}`, () => true);
         await this.#now('ASYNC_CANCEL', { target: flight });
         if (!flight.over) await turn();
         if (tries > 5) await sleep(2);
@@ -687,8 +693,8 @@ export class Machine {
       }
       const extra = this.extra.get(id);
       if (extra !== undefined) result.x = extra();
-      if (this.extra.has(`waits ${id}`)) result.waits = true;
-      results[id] = result;
+      if (this.given.has(id)) result.waits = true;
+      results[id] = this.behind.has(id) ? { c: [], waits: true } : result;
     }
     return results;
   }
@@ -741,7 +747,7 @@ export class Machine {
   #order() {
     const odd = [];
     for (const chain of this.program.rounds.flat()) {
-      if (chain.length < 2) continue;
+      if (chain.length < 2 || chain.some(({ id }) => this.behind.has(id))) continue;
       const ids = new Set(chain.map(({ id }) => id));
       odd.push(this.order.filter((id) => ids.has(id)).join(' '));
     }

@@ -242,10 +242,14 @@ Step PollEngine::try_transfer(Task* task) {
     const int access = ::fcntl(task->fd, F_GETFL) & O_ACCMODE;
     if (access == (writes(opcode) ? O_RDONLY : O_WRONLY)) return Step::done(-EBADF);
     pollfd look{task->fd, static_cast<short>(ready), 0};
-    if (::poll(&look, 1, 0) == 0) return Step::wait(static_cast<uint32_t>(ready));
+    // Splices take the RWF_NOWAIT of pipes away, but not from the kernel's ring.
+    const bool waits = (flags & kNowait) == 0;
+    if (!waits && !S_ISFIFO(about.st_mode)) return Step::done(result);
+    const Step later = waits ? Step::wait(static_cast<uint32_t>(ready)) : Step::done(-EAGAIN);
+    if (::poll(&look, 1, 0) == 0) return later;
     const NonBlocking quick(task->fd);
-    result = transfer(*task, parts, offset_of(*task), flags);
-    if (result == -EAGAIN) return Step::wait(static_cast<uint32_t>(ready));
+    result = transfer(*task, parts, offset_of(*task), flags & ~kNowait);
+    if (result == -EAGAIN) return later;
   }
   if (result < 0) return Step::done(result);
 

@@ -70,6 +70,11 @@ int type_of(int fd) {
   return ::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 ? type : -1;
 }
 
+// Whether an op is to wait before it is tried, and not to wait.
+bool never_tried(const Task& task) {
+  return !task.begun && (task.sqe.ioprio & abi::kPollFirst) != 0 && (task.sqe.op_flags & MSG_DONTWAIT) != 0;
+}
+
 // What the kernel says to a zero-copy send on what is no socket of TCP or UDP.
 int check_zero_copy(int fd) {
   if (type_of(fd) < 0) return -errno;
@@ -189,7 +194,19 @@ Step PollEngine::try_connect(Task* task) {
   if (::getsockopt(task->fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0) return Step::done(-errno);
   if (error != 0) return Step::done(-error);
   pollfd look{task->fd, POLLOUT, 0};
-  return ::poll(&look, 1, 0) == 0 ? Step::wait(kWrites) : Step::done(0);
+  if (::poll(&look, 1, 0) == 0) return Step::wait(kWrites);
+#ifdef __linux__
+  // Only with this the socket is a connected one: else the next connect would succeed.
+  const NonBlocking quick(task->fd);
+  const ssize_t result = retry([&] {
+    return static_cast<ssize_t>(
+        ::connect(task->fd, task->at<const sockaddr>(sqe.addr), static_cast<socklen_t>(sqe.off)));
+  });
+  if (result == -EINPROGRESS || result == -EALREADY) return Step::wait(kWrites);
+  return Step::done(result == -EISCONN ? 0 : result);
+#else
+  return Step::done(0);
+#endif
 }
 
 Step PollEngine::try_recv(Task* task) {
@@ -198,6 +215,7 @@ Step PollEngine::try_recv(Task* task) {
   const bool many = (sqe.ioprio & abi::kRecvMultishot) != 0;
   if ((sqe.ioprio & ~kFlags) != 0) return Step::done(-EINVAL);
   if (many && (!task->has(abi::kBufferSelect) || (sqe.op_flags & MSG_WAITALL) != 0)) return Step::done(-EINVAL);
+  if (never_tried(*task)) return Step::done(-EAGAIN);
   if (!task->begun && (sqe.ioprio & abi::kPollFirst) != 0 && must_wait(task->fd, kReads)) return Step::wait(kReads);
   if (task->has(abi::kBufferSelect)) return try_recv_provided(task);
   const int flags = static_cast<int>(sqe.op_flags) | MSG_DONTWAIT;
@@ -281,10 +299,11 @@ Step PollEngine::try_send(Task* task) {
                                    : abi::kPollFirst | abi::kBundle;
   if ((sqe.ioprio & ~known) != 0) return Step::done(-EINVAL);
   if (!task->begun) {
+    if (const int error = zero_copy ? check_zero_copy(task->fd) : 0; error != 0) return Step::done(error);
     if ((sqe.ioprio & abi::kFixedBuf) != 0) {
       if (const int error = buffers_.check(sqe.buf, sqe.addr, sqe.len); error != 0) return Step::done(error);
     }
-    if (const int error = zero_copy ? check_zero_copy(task->fd) : 0; error != 0) return Step::done(error);
+    if (never_tried(*task)) return Step::done(-EAGAIN);
     if ((sqe.ioprio & abi::kPollFirst) != 0 && must_wait(task->fd, kWrites)) return Step::wait(kWrites);
   }
   if (task->has(abi::kBufferSelect)) return try_send_provided(task);
@@ -357,6 +376,7 @@ Step PollEngine::try_message(Task* task, bool sends) {
   if (!task->begun && task->opcode() == abi::kSendmsgZc) {
     if (const int error = check_zero_copy(task->fd); error != 0) return Step::done(error);
   }
+  if (never_tried(*task)) return Step::done(-EAGAIN);
   if (!task->begun && (sqe.ioprio & abi::kPollFirst) != 0 && must_wait(task->fd, events)) return Step::wait(events);
   auto* given = task->at<msghdr>(sqe.addr);
   uint64_t wanted = 0;
