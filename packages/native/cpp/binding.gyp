@@ -17,6 +17,7 @@
         "src/poll/poll_pipes.cpp",
         "src/poll/poll_sockets.cpp",
         "src/poll/poll_waits.cpp",
+        "src/poll/prepare.cpp",
         "src/poll/readiness.cpp",
         "src/poll/tables.cpp",
         "src/poll/work_pool.cpp",

@@ -17,6 +17,8 @@
 #include <sys/eventfd.h>
 #endif
 
+#include "prepare.hpp"
+
 namespace ouro {
 namespace {
 
@@ -38,45 +40,6 @@ std::map<int, PollEngine*>& rings() {
   // Never destroyed: threads may outlive the end of the program's own code.
   static auto* all = new std::map<int, PollEngine*>();
   return *all;
-}
-
-bool is_known(const abi::Sqe& sqe) {
-  if (sqe.opcode >= abi::kOpcodes || (sqe.flags & ~abi::kAllSqeFlags) != 0) return false;
-  switch (static_cast<abi::Opcode>(sqe.opcode)) {
-#ifndef __linux__
-    case abi::kFutexWait:
-    case abi::kFutexWake:
-    case abi::kFutexWaitv:
-#endif
-    case abi::kRecvZc:
-      return false;
-    default:
-      return true;
-  }
-}
-
-bool may_select(abi::Opcode opcode) {
-  switch (opcode) {
-    case abi::kRead:
-    case abi::kReadv:
-    case abi::kRecv:
-    case abi::kRecvmsg:
-    case abi::kSend:
-    case abi::kSendmsg:
-    case abi::kReadMultishot:
-      return true;
-    default:
-      return false;
-  }
-}
-
-// What the kernel finds wrong with an SQE before it runs anything of its chain.
-int check(const abi::Sqe& sqe, bool linked) {
-  if (!is_known(sqe)) return -EINVAL;
-  const auto opcode = static_cast<abi::Opcode>(sqe.opcode);
-  if ((sqe.flags & abi::kBufferSelect) != 0 && !may_select(opcode)) return -EOPNOTSUPP;
-  if (opcode == abi::kLinkTimeout && !linked) return -EINVAL;
-  return 0;
 }
 
 }  // namespace
@@ -184,7 +147,7 @@ Task* PollEngine::take_chain() {
   do {
     Task* task = make(sqes[sq_submitted_ & (sq_entries_ - 1)]);
     ++sq_submitted_;
-    task->result = check(task->sqe, linked && last->guard == nullptr);
+    task->result = prepare(task->sqe, linked && last->guard == nullptr);
     broken |= task->result != 0;
     if (linked && task->opcode() == abi::kLinkTimeout && last->guard == nullptr) {
       last->guard = task;
@@ -295,6 +258,13 @@ void PollEngine::complete(Task* task, int32_t result, uint32_t flags, bool faile
   const bool is_guard = task->opcode() == abi::kLinkTimeout;
   const bool hard = task->has(abi::kIoHardlink);
   --in_flight_;
+  const bool zero_copy = task->opcode() == abi::kSendZc || task->opcode() == abi::kSendmsgZc;
+  if (zero_copy && task->state != Task::State::kLinked) {
+    // The second completion, which a send that has failed has too. Here they all are copies.
+    if (!task->mute) post_more(task, result, 0);
+    result = (task->sqe.ioprio & abi::kZcReportUsage) != 0 ? static_cast<int32_t>(abi::kZcCopied) : 0;
+    flags = abi::kCqeNotif;
+  }
   if (!task->mute && !(skips && (!failed || is_guard))) {
     post(task->sqe.user_data, result, flags);
   } else {

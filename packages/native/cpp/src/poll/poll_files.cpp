@@ -22,6 +22,7 @@
 #endif
 
 #include "poll_engine.hpp"
+#include "prepare.hpp"
 
 namespace ouro {
 namespace {
@@ -107,8 +108,11 @@ int64_t transfer(const Task& task, const Parts& parts, int64_t offset, int flags
   };
 #endif
   const int64_t result = call(offset);
-  // A position means nothing there, and io_uring does not mind.
-  return result == -ESPIPE && offset != -1 ? call(-1) : result;
+  if (result != -ESPIPE || offset == -1) return result;
+  // A position means nothing there, and io_uring does not mind; but a socket has none other than 0.
+  struct stat about {};
+  if (offset != 0 && ::fstat(task.fd, &about) == 0 && S_ISSOCK(about.st_mode)) return result;
+  return call(-1);
 }
 
 int64_t offset_of(const Task& task) {
@@ -210,6 +214,7 @@ Step PollEngine::try_transfer(Task* task) {
       const auto* given = task->at<const iovec>(sqe.addr);
       for (uint32_t i = 0; i < sqe.len; ++i) {
         const auto base = reinterpret_cast<uint64_t>(given[i].iov_base);
+        if (given[i].iov_len == 0) return Step::done(-EFAULT);
         if (const int error = buffers_.check(sqe.buf, base, given[i].iov_len); error != 0) return Step::done(error);
       }
     }
@@ -234,11 +239,17 @@ Step PollEngine::try_transfer(Task* task) {
   if (result == -EOPNOTSUPP || result == -ENOSYS || result == -EINVAL) {
     if (!know()) return Step::done(-errno);
     if (is_file(about)) return Step::pool();
+    const int access = ::fcntl(task->fd, F_GETFL) & O_ACCMODE;
+    if (access == (writes(opcode) ? O_RDONLY : O_WRONLY)) return Step::done(-EBADF);
     pollfd look{task->fd, static_cast<short>(ready), 0};
-    if (::poll(&look, 1, 0) == 0) return Step::wait(static_cast<uint32_t>(ready));
+    // Splices take the RWF_NOWAIT of pipes away, but not from the kernel's ring.
+    const bool waits = (flags & kNowait) == 0;
+    if (!waits && !S_ISFIFO(about.st_mode)) return Step::done(result);
+    const Step later = waits ? Step::wait(static_cast<uint32_t>(ready)) : Step::done(-EAGAIN);
+    if (::poll(&look, 1, 0) == 0) return later;
     const NonBlocking quick(task->fd);
-    result = transfer(*task, parts, offset_of(*task), flags);
-    if (result == -EAGAIN) return Step::wait(static_cast<uint32_t>(ready));
+    result = transfer(*task, parts, offset_of(*task), flags & ~kNowait);
+    if (result == -EAGAIN) return later;
   }
   if (result < 0) return Step::done(result);
 
@@ -509,8 +520,13 @@ Step PollEngine::finish_work(Task* task) {
     case abi::kTee:
       if (task->result == -EAGAIN) return Step::again();
       return Step::shorter(task->result, task->result != static_cast<int32_t>(sqe.len));
-    default:
-      return Step::done(task->result);
+    default: {
+      // A descriptor that is none is found out before the op is one.
+      const bool nobody = task->result == -EBADF && task->fd >= 0 && ::fcntl(task->fd, F_GETFD) < 0;
+      Step step = Step::done(task->result);
+      step.failed = step.failed && (nobody || breaks_link(task->opcode()));
+      return step;
+    }
   }
 }
 

@@ -70,6 +70,23 @@ int type_of(int fd) {
   return ::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 ? type : -1;
 }
 
+// Whether an op is to wait before it is tried, and not to wait.
+bool never_tried(const Task& task) {
+  return !task.begun && (task.sqe.ioprio & abi::kPollFirst) != 0 && (task.sqe.op_flags & MSG_DONTWAIT) != 0;
+}
+
+// What the kernel says to a zero-copy send on what is no socket of TCP or UDP.
+int check_zero_copy(int fd) {
+  if (type_of(fd) < 0) return -errno;
+#ifdef SO_DOMAIN
+  int domain = 0;
+  socklen_t size = sizeof(domain);
+  if (::getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) != 0) return -errno;
+  if (domain != AF_INET && domain != AF_INET6) return -EOPNOTSUPP;
+#endif
+  return 0;
+}
+
 // Whether what told us that the socket was ready told us of anything but bytes.
 bool may_have_ended(const Task& task) {
   constexpr uint32_t kEnds = POLLERR | POLLHUP
@@ -105,8 +122,12 @@ Step PollEngine::attempt_socket(Task* task) {
       return answer(::bind(task->fd, task->at<sockaddr>(sqe.addr), static_cast<socklen_t>(sqe.off)));
     case abi::kListen:
       return answer(::listen(task->fd, static_cast<int>(sqe.len)));
-    case abi::kShutdown:
-      return answer(::shutdown(task->fd, static_cast<int>(sqe.len)));
+    case abi::kShutdown: {
+      Step step = answer(::shutdown(task->fd, static_cast<int>(sqe.len)));
+      // So it is in the kernel, too.
+      step.failed = step.result == -EBADF;
+      return step;
+    }
     case abi::kAccept:
       return try_accept(task);
     case abi::kConnect:
@@ -173,7 +194,19 @@ Step PollEngine::try_connect(Task* task) {
   if (::getsockopt(task->fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0) return Step::done(-errno);
   if (error != 0) return Step::done(-error);
   pollfd look{task->fd, POLLOUT, 0};
-  return ::poll(&look, 1, 0) == 0 ? Step::wait(kWrites) : Step::done(0);
+  if (::poll(&look, 1, 0) == 0) return Step::wait(kWrites);
+#ifdef __linux__
+  // Only with this the socket is a connected one: else the next connect would succeed.
+  const NonBlocking quick(task->fd);
+  const ssize_t result = retry([&] {
+    return static_cast<ssize_t>(
+        ::connect(task->fd, task->at<const sockaddr>(sqe.addr), static_cast<socklen_t>(sqe.off)));
+  });
+  if (result == -EINPROGRESS || result == -EALREADY) return Step::wait(kWrites);
+  return Step::done(result == -EISCONN ? 0 : result);
+#else
+  return Step::done(0);
+#endif
 }
 
 Step PollEngine::try_recv(Task* task) {
@@ -182,6 +215,7 @@ Step PollEngine::try_recv(Task* task) {
   const bool many = (sqe.ioprio & abi::kRecvMultishot) != 0;
   if ((sqe.ioprio & ~kFlags) != 0) return Step::done(-EINVAL);
   if (many && (!task->has(abi::kBufferSelect) || (sqe.op_flags & MSG_WAITALL) != 0)) return Step::done(-EINVAL);
+  if (never_tried(*task)) return Step::done(-EAGAIN);
   if (!task->begun && (sqe.ioprio & abi::kPollFirst) != 0 && must_wait(task->fd, kReads)) return Step::wait(kReads);
   if (task->has(abi::kBufferSelect)) return try_recv_provided(task);
   const int flags = static_cast<int>(sqe.op_flags) | MSG_DONTWAIT;
@@ -228,7 +262,7 @@ Step PollEngine::try_recv_provided(Task* task) {
       result = retry([&] { return ::recvmsg(task->fd, &message, flags); });
     }
     if (would_block(result)) {
-      return (sqe.op_flags & MSG_DONTWAIT) != 0 ? Step::done(-EAGAIN) : Step::wait(kReads);
+      return (sqe.op_flags & MSG_DONTWAIT) != 0 && !many ? Step::done(-EAGAIN) : Step::wait(kReads);
     }
     if (result <= 0) return Step::done(result);
     const uint32_t used = group->commit(count, static_cast<uint64_t>(result));
@@ -242,8 +276,7 @@ Step PollEngine::try_recv_provided(Task* task) {
   return Step::again();
 }
 
-// What a send came to: `result` of this try, `wanted` of the whole. Zero-copy sends, which here are copies, end with two
-// completions as the kernel's do.
+// What a send came to: `result` of this try, `wanted` of the whole.
 Step PollEngine::sent(Task* task, ssize_t result, uint64_t wanted) {
   const abi::Sqe& sqe = task->sqe;
   const bool whole = (sqe.op_flags & MSG_WAITALL) != 0;
@@ -256,13 +289,7 @@ Step PollEngine::sent(Task* task, ssize_t result, uint64_t wanted) {
     result = static_cast<ssize_t>(task->moved);
   }
   const bool failed = result < 0 || (whole && static_cast<uint64_t>(result) < wanted);
-  if (task->opcode() != abi::kSendZc && task->opcode() != abi::kSendmsgZc) return Step::shorter(result, failed);
-  if (result < 0) return Step::done(result);
-  post_more(task, static_cast<int32_t>(result), 0);
-  const bool reports = (sqe.ioprio & abi::kZcReportUsage) != 0;
-  Step step = Step::done(static_cast<int32_t>(reports ? abi::kZcCopied : 0), abi::kCqeNotif);
-  step.failed = failed;
-  return step;
+  return Step::shorter(result, failed);
 }
 
 Step PollEngine::try_send(Task* task) {
@@ -272,9 +299,11 @@ Step PollEngine::try_send(Task* task) {
                                    : abi::kPollFirst | abi::kBundle;
   if ((sqe.ioprio & ~known) != 0) return Step::done(-EINVAL);
   if (!task->begun) {
+    if (const int error = zero_copy ? check_zero_copy(task->fd) : 0; error != 0) return Step::done(error);
     if ((sqe.ioprio & abi::kFixedBuf) != 0) {
       if (const int error = buffers_.check(sqe.buf, sqe.addr, sqe.len); error != 0) return Step::done(error);
     }
+    if (never_tried(*task)) return Step::done(-EAGAIN);
     if ((sqe.ioprio & abi::kPollFirst) != 0 && must_wait(task->fd, kWrites)) return Step::wait(kWrites);
   }
   if (task->has(abi::kBufferSelect)) return try_send_provided(task);
@@ -344,6 +373,10 @@ Step PollEngine::try_message(Task* task, bool sends) {
                              ? static_cast<uint16_t>(abi::kPollFirst | abi::kZcReportUsage)
                              : abi::kPollFirst;
   if ((sqe.ioprio & ~known) != 0 || task->has(abi::kBufferSelect)) return Step::done(-EINVAL);
+  if (!task->begun && task->opcode() == abi::kSendmsgZc) {
+    if (const int error = check_zero_copy(task->fd); error != 0) return Step::done(error);
+  }
+  if (never_tried(*task)) return Step::done(-EAGAIN);
   if (!task->begun && (sqe.ioprio & abi::kPollFirst) != 0 && must_wait(task->fd, events)) return Step::wait(events);
   auto* given = task->at<msghdr>(sqe.addr);
   uint64_t wanted = 0;
