@@ -27,6 +27,7 @@ for (const [check, report] of [
   ['test.check', 'tests.json'],
   ['poll.check', 'poll.json'],
   ['sanitized.check', 'sanitized.json'],
+  ['sanitized-poll.check', 'sanitized-poll.json'],
 ]) {
   if (files.includes(check) && !files.includes(report)) {
     console.log(`no report: ${report}`);
