@@ -68,7 +68,74 @@ export const IORING_OP_READV_FIXED = 60; // 6.15
 export const IORING_OP_WRITEV_FIXED = 61; // 6.15
 export const IORING_OP_PIPE = 62; // 6.16
 
-/** Names of the opcodes, by number. */
+/**
+ * Opcodes of our own, from here on: system calls on files that io_uring has no op for. The poll engine executes them, beside the
+ * kernel's ring where that runs.
+ */
+export const OURO_OP_FIRST = 128;
+export const OURO_OP_GETDENTS = 128;
+export const OURO_OP_READLINKAT = 129;
+export const OURO_OP_FCHMODAT = 130;
+export const OURO_OP_FCHOWNAT = 131;
+export const OURO_OP_UTIMENSAT = 132;
+export const OURO_OP_FACCESSAT = 133;
+export const OURO_OP_LISTXATTR = 134;
+export const OURO_OP_REMOVEXATTR = 135;
+export const OURO_OP_LGETXATTR = 136;
+export const OURO_OP_LSETXATTR = 137;
+export const OURO_OP_COPY_FILE_RANGE = 138;
+export const OURO_OP_FICLONE = 139;
+export const OURO_OP_FLOCK = 140;
+export const OURO_OP_LSEEK = 141;
+export const OURO_OP_MKNODAT = 142;
+export const OURO_OP_STATFS = 143;
+export const OURO_OP_REALPATH = 144;
+export const OURO_OP_INOTIFY_INIT = 145;
+export const OURO_OP_INOTIFY_ADD_WATCH = 146;
+export const OURO_OP_INOTIFY_RM_WATCH = 147;
+export const OURO_OP_WRITE_FILES = 148;
+export const OURO_OP_COPY_FILE = 149;
+export const OURO_OP_LIST_DIRECTORY = 150;
+export const OURO_OP_SWEEP_DIRECTORY = 151;
+export const OURO_OP_STAT = 152;
+
+/** Flags of `OURO_OP_COPY_FILE`, which are ours as well: the target is new, the source no link, times are kept, set-id bits too, or left out. */
+export const COPY_FILE_EXCL = 1;
+export const COPY_FILE_NOFOLLOW = 2;
+export const COPY_FILE_TIMES = 4;
+export const COPY_FILE_MODE = 8;
+export const COPY_FILE_NO_IDS = 16;
+
+/** Names of our own opcodes, from `OURO_OP_FIRST` on. */
+export const OURO_OPCODE_NAMES: readonly string[] = [
+  'GETDENTS',
+  'READLINKAT',
+  'FCHMODAT',
+  'FCHOWNAT',
+  'UTIMENSAT',
+  'FACCESSAT',
+  'LISTXATTR',
+  'REMOVEXATTR',
+  'LGETXATTR',
+  'LSETXATTR',
+  'COPY_FILE_RANGE',
+  'FICLONE',
+  'FLOCK',
+  'LSEEK',
+  'MKNODAT',
+  'STATFS',
+  'REALPATH',
+  'INOTIFY_INIT',
+  'INOTIFY_ADD_WATCH',
+  'INOTIFY_RM_WATCH',
+  'WRITE_FILES',
+  'COPY_FILE',
+  'LIST_DIRECTORY',
+  'SWEEP_DIRECTORY',
+  'STAT',
+];
+
+/** Names of the kernel's opcodes, by number. */
 export const OPCODE_NAMES: readonly string[] = [
   'NOP',
   'READV',
@@ -321,9 +388,10 @@ export const IORING_FEAT_MIN_TIMEOUT = 0x8000;
 // io_uring_probe_op.flags
 export const IO_URING_OP_SUPPORTED = 0x1;
 
-// openat(2), statx(2), unlinkat(2), linkat(2)
+// openat(2), statx(2), unlinkat(2), linkat(2), faccessat(2)
 export const AT_FDCWD = -100;
 export const AT_SYMLINK_NOFOLLOW = 0x100;
+export const AT_EACCESS = 0x200;
 export const AT_REMOVEDIR = 0x200;
 export const AT_SYMLINK_FOLLOW = 0x400;
 export const AT_NO_AUTOMOUNT = 0x800;
@@ -332,6 +400,7 @@ export const AT_STATX_FORCE_SYNC = 0x2000;
 export const AT_STATX_DONT_SYNC = 0x4000;
 export const O_CLOEXEC = 0o2000000;
 export const O_TMPFILE = 0o20200000;
+export const O_PATH = 0x20_0000;
 export const STATX_TYPE = 0x0001;
 export const STATX_MODE = 0x0002;
 export const STATX_NLINK = 0x0004;
@@ -345,6 +414,12 @@ export const STATX_SIZE = 0x0200;
 export const STATX_BLOCKS = 0x0400;
 export const STATX_BASIC_STATS = 0x07ff;
 export const STATX_BTIME = 0x0800;
+export const STATX_MNT_ID = 0x1000; // 5.8
+export const STATX_DIOALIGN = 0x2000; // 6.1
+export const STATX_MNT_ID_UNIQUE = 0x4000; // 6.8
+export const STATX_SUBVOL = 0x8000; // 6.10
+export const STATX_WRITE_ATOMIC = 0x1_0000; // 6.11
+export const STATX_DIO_READ_ALIGN = 0x2_0000; // 6.14
 
 // openat2(2): open_how.resolve
 export const RESOLVE_NO_XDEV = 0x01;
@@ -397,6 +472,52 @@ export const XATTR_CREATE = 0x1;
 export const XATTR_REPLACE = 0x2;
 /** The most bytes that the value of an extended attribute has. */
 export const XATTR_SIZE_MAX = 65_536;
+/** The most bytes that the names of a file's extended attributes have, all together. */
+export const XATTR_LIST_MAX = 65_536;
+
+// path_resolution(7): bytes of the longest path, its terminator included
+export const PATH_MAX = 4096;
+
+// utimensat(2): in the place of nanoseconds
+export const UTIME_NOW = 0x3fff_ffff;
+export const UTIME_OMIT = 0x3fff_fffe;
+
+// flock(2)
+export const LOCK_SH = 1;
+export const LOCK_EX = 2;
+export const LOCK_NB = 4;
+export const LOCK_UN = 8;
+
+// lseek(2)
+export const SEEK_SET = 0;
+export const SEEK_CUR = 1;
+export const SEEK_END = 2;
+export const SEEK_DATA = 3;
+export const SEEK_HOLE = 4;
+
+// inotify(7)
+export const IN_ACCESS = 0x1;
+export const IN_MODIFY = 0x2;
+export const IN_ATTRIB = 0x4;
+export const IN_CLOSE_WRITE = 0x8;
+export const IN_CLOSE_NOWRITE = 0x10;
+export const IN_OPEN = 0x20;
+export const IN_MOVED_FROM = 0x40;
+export const IN_MOVED_TO = 0x80;
+export const IN_CREATE = 0x100;
+export const IN_DELETE = 0x200;
+export const IN_DELETE_SELF = 0x400;
+export const IN_MOVE_SELF = 0x800;
+export const IN_UNMOUNT = 0x2000;
+export const IN_Q_OVERFLOW = 0x4000;
+export const IN_IGNORED = 0x8000;
+export const IN_ONLYDIR = 0x100_0000;
+export const IN_DONT_FOLLOW = 0x200_0000;
+export const IN_EXCL_UNLINK = 0x400_0000;
+export const IN_MASK_CREATE = 0x1000_0000; // 4.18
+export const IN_MASK_ADD = 0x2000_0000;
+export const IN_ISDIR = 0x4000_0000;
+export const IN_ONESHOT = 0x8000_0000;
 
 // splice(2), tee(2)
 export const SPLICE_F_MOVE = 0x1;
@@ -457,24 +578,73 @@ export const AF_INET = 2;
 export const AF_INET6 = 10;
 export const SOCK_STREAM = 1;
 export const SOCK_DGRAM = 2;
+export const SOCK_SEQPACKET = 5;
 export const SOCK_NONBLOCK = 0o4000;
 export const SOCK_CLOEXEC = 0o2000000;
 export const SOL_SOCKET = 1;
 export const SO_REUSEADDR = 2;
+export const SO_BROADCAST = 6;
+export const SO_SNDBUF = 7;
 export const SO_RCVBUF = 8;
 export const SO_KEEPALIVE = 9;
 export const SO_LINGER = 13;
 export const SO_REUSEPORT = 15;
+/** `SK_MEMINFO_*`: numbers of 32 bits that say what memory a socket has. */
+export const SO_MEMINFO = 55;
+export const SK_MEMINFO_DROPS = 8;
+export const SK_MEMINFO_VARS = 9;
+export const SO_PASSCRED = 16;
+export const SO_PEERCRED = 17;
+export const SO_TIMESTAMP = 29;
+export const SO_TYPE = 3;
+export const SO_ACCEPTCONN = 30;
+export const SO_DOMAIN = 39;
+export const SO_PEERPIDFD = 77; // 6.5
 export const IPPROTO_TCP = 6;
 export const TCP_NODELAY = 1;
+export const IPPROTO_IP = 0;
+export const IP_TTL = 2;
+export const IP_MULTICAST_IF = 32;
+export const IP_MULTICAST_TTL = 33;
+export const IP_MULTICAST_LOOP = 34;
+export const IP_ADD_MEMBERSHIP = 35;
+export const IP_DROP_MEMBERSHIP = 36;
+export const IP_ADD_SOURCE_MEMBERSHIP = 39;
+export const IP_DROP_SOURCE_MEMBERSHIP = 40;
+export const IP_TOS = 1;
+export const IP_BIND_ADDRESS_NO_PORT = 24;
+export const TCP_KEEPIDLE = 4;
+export const TCP_KEEPINTVL = 5;
+export const TCP_KEEPCNT = 6;
+export const TCP_INFO = 11;
 export const IPPROTO_IPV6 = 41;
+export const IPV6_UNICAST_HOPS = 16;
+export const IPV6_MULTICAST_IF = 17;
+export const IPV6_MULTICAST_HOPS = 18;
+export const IPV6_MULTICAST_LOOP = 19;
+export const IPV6_ADD_MEMBERSHIP = 20;
+export const IPV6_DROP_MEMBERSHIP = 21;
 export const IPV6_V6ONLY = 26;
+export const MCAST_JOIN_SOURCE_GROUP = 46;
+export const MCAST_LEAVE_SOURCE_GROUP = 47;
+export const IPPROTO_UDP = 17;
+export const UDP_SEGMENT = 103; // 4.18
+export const UDP_GRO = 104; // 5.0
+export const IPV6_TCLASS = 67;
 export const MSG_PEEK = 0x2;
 export const MSG_CTRUNC = 0x8;
 export const MSG_TRUNC = 0x20;
 export const MSG_DONTWAIT = 0x40;
 export const MSG_WAITALL = 0x100;
 export const MSG_NOSIGNAL = 0x4000;
+export const MSG_CMSG_CLOEXEC = 0x4000_0000;
+// Control messages of level SOL_SOCKET
+export const SCM_RIGHTS = 1;
+export const SCM_CREDENTIALS = 2;
+export const SCM_PIDFD = 4; // 6.5
+export const SCM_TIMESTAMP = 29;
+/** The most descriptors in one message. */
+export const SCM_MAX_FD = 253;
 export const SHUT_RD = 0;
 export const SHUT_WR = 1;
 export const SHUT_RDWR = 2;
@@ -488,6 +658,7 @@ export const IOV_MAX = 1024;
 export const MAX_RW_COUNT = 0x7fff_f000;
 
 // Errno values that ouro decides by, negative as the kernel gives them; the rest are only named in errors
+export const EPERM = -1;
 export const ENOENT = -2;
 export const EINTR = -4;
 export const EIO = -5;
@@ -496,14 +667,25 @@ export const EBADF = -9;
 export const ECHILD = -10;
 export const EAGAIN = -11;
 export const ENOMEM = -12;
+export const EACCES = -13;
+export const EBUSY = -16;
 export const EEXIST = -17;
+export const ENOTDIR = -20;
+export const EISDIR = -21;
 export const EINVAL = -22;
 export const ENFILE = -23;
 export const EMFILE = -24;
+export const ENOSPC = -28;
+export const EROFS = -30;
 export const EPIPE = -32;
+export const ENOTEMPTY = -39;
+export const ELOOP = -40;
+export const ENODATA = -61;
 export const ETIME = -62;
 export const EPROTO = -71;
 export const EBADFD = -77;
+export const EMSGSIZE = -90;
+export const ENOPROTOOPT = -92;
 export const EOPNOTSUPP = -95;
 export const EADDRINUSE = -98;
 export const EADDRNOTAVAIL = -99;
@@ -511,6 +693,7 @@ export const ECONNABORTED = -103;
 export const ENOBUFS = -105;
 export const ENOTCONN = -107;
 export const ETIMEDOUT = -110;
+export const ECONNREFUSED = -111;
 export const EALREADY = -114;
 export const ECANCELED = -125;
 

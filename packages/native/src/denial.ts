@@ -9,8 +9,19 @@ import {
 } from './abi.ts';
 import { addon, type RingOptions } from './loader.ts';
 
-/** What keeps io_uring from this process. `mode`: only in the mode asked for; without it there would be a ring. */
-export type DenialReason = 'sysctl' | 'seccomp' | 'kernel' | 'memory' | 'descriptors' | 'mode' | 'unknown';
+/**
+ * What keeps io_uring from this process. `mode`: only in the mode asked for; without it there would be a ring. `switch`:
+ * `OURO_DRIVER=poll`, and nobody asked the kernel.
+ */
+export type DenialReason =
+  | 'sysctl'
+  | 'seccomp'
+  | 'kernel'
+  | 'memory'
+  | 'descriptors'
+  | 'mode'
+  | 'switch'
+  | 'unknown';
 
 /** A mode of the ring that the kernel may refuse by itself. */
 export type RingMode = 'SQPOLL' | 'SQ_AFF' | 'IOPOLL' | 'HYBRID_IOPOLL';
@@ -107,6 +118,12 @@ function refusal(mode: RingMode, result: number, kernel: string): string {
     case 'HYBRID_IOPOLL':
       return `Linux ${kernel} refuses HYBRID_IOPOLL, which came with 6.13. Say iopoll: true instead of 'hybrid'`;
   }
+}
+
+/** The error for a program that insists on the ring under `OURO_DRIVER=poll`. The kernel is not asked. */
+export function switchedOff(asked: string): UringUnavailableError {
+  const explanation = `OURO_DRIVER=poll switches it off, and the program insists on it with ${asked}`;
+  return new UringUnavailableError('switch', EPERM, explanation);
 }
 
 /** Says which of the guards (sysctl, seccomp, kernel) refused, or which mode was too much, and how to get past it. */

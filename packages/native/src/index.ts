@@ -4,6 +4,7 @@ export {
   evidence,
   explain,
   type RingMode,
+  switchedOff,
   UringUnavailableError,
 } from './denial.ts';
 export {

@@ -7,6 +7,7 @@ export interface Addon {
   /** The layout of the shared memory as the build has it: what `layout.ts` says. */
   readonly layout: Readonly<Record<string, number>>;
   open(options: RingOptions, dispatch: (count: number) => void): RingDescription | number;
+  switchedOff(): boolean;
   trySetup(setupFlags: number, cpu: number): number;
   submit(): number;
   beside(): BesideDescription | number;
@@ -14,19 +15,31 @@ export interface Addon {
   register(opcode: number, address: number, count: number): number;
   allocate(bytes: number): ArrayBuffer | number;
   allocateForFds(bytes: number): ArrayBuffer | number;
+  allocateForControl(cells: number, bytes: number): ArrayBuffer | number;
   addressOf(view: Uint8Array): number;
   hold(view: Uint8Array): object | undefined;
+  takeRecycled(bytes: number): ArrayBuffer | undefined;
+  addRecycled(memory: ArrayBuffer): boolean;
+  trimRecycled(): number;
   own(fd: number): void;
   sizeHint(fd: number): number;
   seek(fd: number, position: number): number;
+  pipe(bytes: number): readonly [readEnd: number, writeEnd: number, capacity: number] | number;
+  splice(from: number, to: number, bytes: number, flags: number, socket: number): number;
+  sendCached(file: number, offset: number, socket: number, bytes: number): number;
   socket(domain: number, type: number, protocol: number): number;
   bind(fd: number, address: Uint8Array): number;
   listen(fd: number, backlog: number): number;
-  setsockopt(fd: number, level: number, name: number, value: number): number;
-  getsockopt(fd: number, level: number, name: number): number;
+  shutdown(fd: number, how: number): number;
+  send(fd: number, bytes: Uint8Array, flags: number): number;
+  setsockopt(fd: number, level: number, name: number, value: number | Uint8Array): number;
+  getsockopt(fd: number, level: number, name: number, room?: Uint8Array): number;
   sockaddr(host: string, port: number, out: Uint8Array): number;
   getsockname(fd: number): SocketName | number;
   getpeername(fd: number): SocketName | number;
+  socketPair(type: number, out: Int32Array): number;
+  duplicate(fd: number): number;
+  rawName(fd: number, ofPeer: boolean, out: Uint8Array): number;
 }
 
 /** One end of a connection. */
@@ -141,7 +154,10 @@ export function addon(): Addon {
       attempts.push(`${candidate}: ${error instanceof Error ? error.message.split('\n')[0] : String(error)}`);
     }
   }
-  throw failure(`No native build of ouro for ${process.platform}-${process.arch}`, attempts);
+  throw failure(
+    `No native build of ouro for ${process.platform}-${process.arch} (the README of @ouro/native says how to make one)`,
+    attempts,
+  );
 }
 
 function failure(message: string, attempts: string[]): Error {

@@ -36,6 +36,23 @@ describe('limits', () => {
     expect(code).toBe(0);
   });
 
+  it('48 descriptors are enough to load every package and read a file', async () => {
+    const { stdout, stderr } = await runProgram(
+      `
+        import * as fs from '@ouro/fs';
+        import * as fsOps from '@ouro/fs/ops';
+        import * as net from '@ouro/net';
+        import * as netOps from '@ouro/net/ops';
+        import { run } from '@ouro/runtime';
+        import * as ops from '@ouro/runtime/ops';
+        await run(async () => console.log((await fs.readFile('/proc/self/limits', 'utf8')).match(/open files +[0-9]+/)[0]));
+      `,
+      { under: ['prlimit', '--nofile=48:48'] },
+    );
+    expect(stderr).toBe('');
+    expect(stdout).toMatch(/^open files +48\n$/);
+  });
+
   describe('no descriptor left', () => {
     const none = (OURO_DRIVER: string): Promise<Ended> =>
       runProgram(

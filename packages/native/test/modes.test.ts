@@ -2,9 +2,12 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { explain } from '@ouro/native';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { describeOnRing, itOnRing } from '../../../testing/engine.ts';
 import { runCommand, runProgram } from '../../../testing/program.ts';
+
+// The kernel's thread and the program's take turns where something else has the other CPU.
+vi.setConfig({ testTimeout: 110_000 });
 
 /** What the options are to be is said here, whatever the environment of the tests says. */
 const plain = { OURO_SQPOLL: '', OURO_IOPOLL: '', OURO_SPIN: '', OURO_MIN_WAIT: '' };
@@ -23,7 +26,7 @@ async function onRing(options: string, body: string, env: NodeJS.ProcessEnv = {}
     `${IMPORTS} await run(async () => { ${body} }, ${options});`,
     {
       env: { ...plain, ...env },
-      limitMs: 25_000,
+      limitMs: 100_000,
     },
   );
   expect(stderr).toBe('');
@@ -89,7 +92,7 @@ describeOnRing('sqpoll')('SQPOLL', () => {
         const before = metrics();
         for (let i = 0; i < 5000; i++) await nop();
         const between = metrics();
-        for (let i = 0; i < 3000; i++) await trip();
+        for (let i = 0; i < 1000; i++) await trip();
         const after = metrics();
         await client.close();
         await listener.close();
@@ -100,7 +103,7 @@ describeOnRing('sqpoll')('SQPOLL', () => {
       `,
       )) as { nops: number; forNops: number; echoes: number; forEchoes: number };
       expect(result.nops).toBeGreaterThanOrEqual(5000);
-      expect(result.echoes).toBeGreaterThanOrEqual(9000);
+      expect(result.echoes).toBeGreaterThanOrEqual(3000);
       // None but where something else had the CPU for longer than the spin.
       expect(result.forNops).toBeLessThan(result.nops / 20);
       expect(result.forEchoes).toBeLessThan(result.echoes / 20);

@@ -6,7 +6,8 @@ import { checkOnce } from './multishot.ts';
 import type { Op } from './op.ts';
 import { type OpOptions, refusal } from './op-options.ts';
 import { discardResult, errorOf, gaveUp, HANDLE_CLOSED } from './operation.ts';
-import { type Reactor, reactor } from './reactor.ts';
+import type { Reactor } from './reactor.ts';
+import { reactor } from './thread.ts';
 import { bound } from './time.ts';
 
 /** How a batch is run. */
@@ -46,9 +47,9 @@ class Batch extends Group<unknown[]> {
     const { members } = this;
     const r = reactor();
     this.expect(members.length);
-    for (const member of members) member.attach();
     for (const member of members) {
       try {
+        member.attach();
         this.#begin(r, member);
       } catch (error) {
         this.#refuse(member, error); // the kernel takes no more ops

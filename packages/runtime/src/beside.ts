@@ -24,10 +24,10 @@ export class Beside {
     this.#opcodes = opcodes;
   }
 
-  /** Puts it there; null where that does not go. */
-  static open(addon: Addon): Beside | null {
+  /** Puts it there. Answers an errno, below zero, where that does not go. */
+  static open(addon: Addon): Beside | number {
     const description = addon.beside();
-    if (typeof description === 'number') return null;
+    if (typeof description === 'number') return description;
     const { shared, sqes, sqEntries, opcodes } = description;
     return new Beside(addon, shared, sqes, sqEntries, opcodes);
   }

@@ -9,7 +9,8 @@ import {
   IOU_PBUF_RING_INC,
 } from '@ouro/native/abi';
 import { systemError } from './errors.ts';
-import { type Reactor, reactor } from './reactor.ts';
+import type { Reactor } from './reactor.ts';
+import { reactor } from './thread.ts';
 
 const TWO_32 = 4_294_967_296;
 /** Bytes of `struct io_uring_buf`: addr, len, bid, and in the first one the ring's tail. */

@@ -8,7 +8,8 @@ import { cancellation, checkInteger, closedError, invalidType, outOfRange, syste
 import { awaitFast, Deferred, type Future, rejected, resolved } from './future.ts';
 import { type OpOptions, refusal } from './op-options.ts';
 import { addressOf, NOT_FIXED, setFixed, UNSTABLE } from './pin.ts';
-import { type Reactor, reactor } from './reactor.ts';
+import type { Reactor } from './reactor.ts';
+import { reactor } from './thread.ts';
 import { bound } from './time.ts';
 
 /** How a pool is made. */
@@ -182,7 +183,7 @@ export class BufferPool implements Disposable {
   /** Bytes of one buffer. */
   readonly size: number;
   /** Why the memory is not registered; undefined if it is, or if nobody asked for it. */
-  readonly refusal: Error | undefined;
+  readonly refusal: Error | undefined = undefined;
   readonly #memory: ArrayBuffer;
   readonly #from: number;
   readonly #stride: number;

@@ -7,7 +7,8 @@ import {
 } from '@ouro/native/abi';
 import { BufferGroup, borrow, giveBack } from './buffer-group.ts';
 import { checkInteger, outOfRange } from './errors.ts';
-import { type Reactor, reactor } from './reactor.ts';
+import type { Reactor } from './reactor.ts';
+import { reactor } from './thread.ts';
 
 const CACHE_LINE = 64;
 const MOST_ENTRIES = 32_768;
@@ -54,6 +55,7 @@ export class BufferRing implements Disposable {
   #provided = 0;
   #available = 0;
   #starved = 0;
+  #retired = false;
   /** Those who wait for a buffer. */
   readonly #hungry: Set<() => void> = new Set();
 
@@ -236,8 +238,20 @@ export class BufferRing implements Disposable {
    * other rings when no op can reach it any more: do not touch `bytes` or leases afterwards.
    */
   close(): void {
-    this.#group.close([this.#memory]);
+    if (this.#retired) {
+      this.#retired = false;
+      giveBack(this.#memory);
+    } else this.#group.close([this.#memory]);
     this.#wake();
+  }
+
+  /**
+   * The same while bytes in it are still in use: the memory stays theirs until `close` is called as well. Not while ops that select from
+   * here are in flight.
+   */
+  retire(): void {
+    this.#retired = true;
+    this.#group.close([]);
   }
 
   [Symbol.dispose](): void {
@@ -279,23 +293,26 @@ export class RingLease implements Disposable {
 }
 
 /** Filled piece by piece, 64 buffers of 64 KiB hold 65,536 messages of 64 bytes or 64 of 64 KiB. */
-const INCREMENTAL = { entries: 64, size: 65_536 } as const;
+const INCREMENTAL_SIZE = 65_536;
 /** Where each receive takes a whole buffer there have to be more of them, and smaller ones. */
-const WHOLE = { entries: 256, size: 16_384, incremental: false } as const;
+const WHOLE_SIZE = 16_384;
 
 let receive: BufferRing | null | undefined;
 
 /**
- * The buffers that all multishot receives of this thread share: 4 MiB, of which only what is used becomes memory, and
- * not more: that is what one turn of the loop can bring, however slow the readers are. Null where the kernel gives no
+ * The buffers that all multishot receives of this thread share (`RunOptions.receiveMemory`), of which only what is used becomes
+ * memory, and not more: that is what one turn of the loop can bring, however slow the readers are. Null where the kernel gives no
  * ring for them (the limit of locked memory, an older kernel): receive one by one.
  */
 export function receiveBuffers(): BufferRing | null {
   // Asked once: what keeps the kernel from it does not go away.
   if (receive === undefined) {
     const r = reactor();
+    const incremental = supportsIncremental(r);
+    const size = incremental ? INCREMENTAL_SIZE : WHOLE_SIZE;
+    const entries = (r.config.receiveMemory * 1024) / size;
     try {
-      receive = new BufferRing(supportsIncremental(r) ? INCREMENTAL : WHOLE);
+      receive = new BufferRing({ entries, size, incremental });
     } catch {
       receive = null;
     }
@@ -309,7 +326,7 @@ export function receiveBuffers(): BufferRing | null {
  * and its last completion is made at the end of the kernel's batch. While the kernel's thread is at that we make
  * room, and a later receive into the same buffer overtakes it.
  */
-function supportsIncremental(r: Reactor): boolean {
+export function supportsIncremental(r: Reactor): boolean {
   const polled = (r.ring.setupFlags & IORING_SETUP_SQPOLL) !== 0;
   return !polled && (r.ring.features & IORING_FEAT_MIN_TIMEOUT) !== 0;
 }

@@ -1,7 +1,8 @@
 import { UringUnavailableError } from '@ouro/native';
-import { IO_URING_OP_SUPPORTED } from '@ouro/native/abi';
+import { IO_URING_OP_SUPPORTED, OURO_OP_FIRST } from '@ouro/native/abi';
 import { type Machine, machine } from './machine.ts';
-import { type Reactor, reactor } from './reactor.ts';
+import type { Reactor } from './reactor.ts';
+import { reactor } from './thread.ts';
 import { deniedTraits, type KernelTraits, traitsOf } from './traits.ts';
 
 /** What seccomp does about io_uring: nothing there, there and allowing it, denying it, or not known. */
@@ -24,7 +25,7 @@ export interface Offer {
   readonly setupFlags: number;
   /** `IORING_FEAT_*` bits; by name in `traits.features`. */
   readonly features: number;
-  /** Opcodes that the engine supports; by name, and with what `OURO_WITHOUT` takes away, in `traits.ops`. */
+  /** The kernel's opcodes that the engine supports; by name, and with what `OURO_WITHOUT` takes away, in `traits.ops`. */
   readonly opcodes: readonly number[];
 }
 
@@ -92,7 +93,7 @@ export function capabilities(): Capabilities {
 function offerOf({ ring: { sqEntries, cqEntries, setupFlags, features, opcodes } }: Reactor): Offer {
   const supported: number[] = [];
   opcodes.forEach((flags, opcode) => {
-    if ((flags & IO_URING_OP_SUPPORTED) !== 0) supported.push(opcode);
+    if (opcode < OURO_OP_FIRST && (flags & IO_URING_OP_SUPPORTED) !== 0) supported.push(opcode);
   });
   return { sqEntries, cqEntries, setupFlags, features, opcodes: supported };
 }

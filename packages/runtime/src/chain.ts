@@ -1,4 +1,10 @@
-import { ECANCELED, IORING_OP_LINK_TIMEOUT, IOSQE_IO_HARDLINK, IOSQE_IO_LINK } from '@ouro/native/abi';
+import {
+  ECANCELED,
+  IORING_OP_LINK_TIMEOUT,
+  IOSQE_IO_HARDLINK,
+  IOSQE_IO_LINK,
+  OURO_OP_FIRST,
+} from '@ouro/native/abi';
 import { cancellation, closedError, invalidType } from './errors.ts';
 import { isForced } from './forced.ts';
 import { awaitFast, type Future, rejected, resolved } from './future.ts';
@@ -8,8 +14,8 @@ import { checkOnce } from './multishot.ts';
 import type { Op } from './op.ts';
 import { NO_TIMEOUT, type OpOptions, refusal, timeoutOf } from './op-options.ts';
 import { discardResult, errorOf, gaveUp, HANDLE_CLOSED } from './operation.ts';
-import { reactor } from './reactor.ts';
 import type { Completion } from './slots.ts';
+import { reactor } from './thread.ts';
 import { bound, sleep } from './time.ts';
 import { placeTimespec } from './timespec.ts';
 
@@ -279,7 +285,10 @@ function startChain(links: readonly Link<unknown>[], options: OpOptions | undefi
   const r = reactor();
   for (const { op } of links) {
     const { opcode, kind } = op;
-    if (!r.supports(opcode)) return rejected(r.unsupported(opcode, kind.syscall));
+    // (The poll engine could link its own, but a program must not find out there what the ring refuses.)
+    if (opcode >= OURO_OP_FIRST || !r.supports(opcode)) {
+      return rejected(r.unsupported(opcode, kind.syscall));
+    }
     if (op.refersToClosed) return rejected(closedError(kind.syscall));
   }
   const whole = new Chain(links);

@@ -9,6 +9,8 @@ import {
   IORING_OP_RECVMSG,
   IORING_OP_TIMEOUT,
   OPCODE_NAMES,
+  OURO_OP_FIRST,
+  OURO_OPCODE_NAMES,
 } from '@ouro/native/abi';
 import type { Completion, Slots } from './slots.ts';
 
@@ -88,9 +90,9 @@ export class OpCounts {
   }
 }
 
-/** The kernel's name of an opcode, without its prefix. */
+/** The name of an opcode without its prefix: the kernel's, or ours. */
 export function opcodeName(opcode: number): string {
-  return OPCODE_NAMES[opcode] ?? `OP_${opcode}`;
+  return OPCODE_NAMES[opcode] ?? OURO_OPCODE_NAMES[opcode - OURO_OP_FIRST] ?? `OP_${opcode}`;
 }
 
 /** What an op is called in diagnostics: as its completion says, which is as errors do; else by its opcode, `accept`. */

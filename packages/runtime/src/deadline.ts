@@ -1,8 +1,8 @@
 import { ETIME, IORING_OP_TIMEOUT } from '@ouro/native/abi';
 import type { Cancellable } from './cancel.ts';
 import { Expired } from './errors.ts';
-import { reactor } from './reactor.ts';
 import type { Completion } from './slots.ts';
+import { reactor } from './thread.ts';
 import { placeTimespec } from './timespec.ts';
 
 /** Cancels something when its time has run out, by a timeout op of the ring. */

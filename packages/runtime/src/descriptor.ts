@@ -29,6 +29,7 @@ export abstract class Descriptor implements AsyncDisposable {
   #attached: Set<Attached> | null = null;
   #drained: (() => void) | null = null;
   #closing: Future<void> | null = null;
+  #onceClosed: (() => void) | null = null;
 
   /** Takes over an open descriptor. It is this object's to close. */
   protected constructor(fd: number, direct: boolean) {
@@ -114,8 +115,17 @@ export abstract class Descriptor implements AsyncDisposable {
    * @param first what has to be done before, when others have to let go of it too
    */
   close(first?: (() => Promise<void>) | null): Future<void> {
-    this.#closing ??= this.#close(first ?? null);
+    if (this.#closing !== null) return this.#closing;
+    this.#closing = this.#close(first ?? null);
+    const then = this.#onceClosed;
+    this.#onceClosed = null;
+    if (then !== null) this.#closing.then(then, then);
     return this.#closing;
+  }
+
+  /** @internal Calls `then` when it has been closed. To be asked before that is begun. */
+  onceClosed(then: () => void): void {
+    this.#onceClosed = both(this.#onceClosed, then);
   }
 
   #close(first: (() => Promise<void>) | null): Future<void> {
@@ -148,17 +158,20 @@ export abstract class Descriptor implements AsyncDisposable {
 
   /** Calls `then` when no op is in flight. */
   protected whenIdle(then: () => void): void {
-    const others = this.#drained;
     if (this.idle) then();
-    else if (others === null) this.#drained = then;
-    else
-      this.#drained = () => {
-        others();
-        then();
-      };
+    else this.#drained = both(this.#drained, then);
   }
 
   [Symbol.asyncDispose](): Future<void> {
     return this.close();
   }
+}
+
+/** One call for two. (Few have more than one, and an array for it is 180 bytes of every idle connection.) */
+function both(first: (() => void) | null, second: () => void): () => void {
+  if (first === null) return second;
+  return () => {
+    first();
+    second();
+  };
 }

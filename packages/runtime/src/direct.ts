@@ -14,17 +14,20 @@ import { closeDirect, closeOp } from './close.ts';
 import { Descriptor } from './descriptor.ts';
 import { checkInteger, closedError, invalidType, systemError } from './errors.ts';
 import { awaitFast, type Future, rejected, startFlow } from './future.ts';
-import { nothing, Op, type OpKind, opKind, type Target } from './op.ts';
+import { nothing, Op, type Opens, type OpKind, opKind, type Target } from './op.ts';
 import { type OpOptions, refusal } from './op-options.ts';
 import { begin, HANDLE_CLOSED, Operation } from './operation.ts';
-import { type Reactor, reactor } from './reactor.ts';
+import type { Reactor } from './reactor.ts';
 import { scratchOffset } from './slots.ts';
+import { reactor } from './thread.ts';
 
 /**
  * A place in the ring's own table of open files: what is opened into it has no number in the process, costs no look-up
  * for each op, and can be named by an op in the same submission as the one that opens it. Made by `FileRegistry`.
  */
-export class DirectDescriptor extends Descriptor {
+export class DirectDescriptor extends Descriptor implements Opens {
+  readonly any = false;
+  readonly full = false;
   readonly #registry: FileRegistry;
   /** Ops in flight that open something into this place. */
   readonly #opening: Set<Cancellable> = new Set();
@@ -123,6 +126,39 @@ export class DirectDescriptor extends Descriptor {
 }
 
 /**
+ * Places that the kernel chooses when an op has come so far: they count as taken from when it is queued. A connection that is
+ * accepted when there is no place left is lost, so while a listener accepts, nothing else takes what is set aside for it.
+ */
+class AnyPlaces implements Opens {
+  readonly fd = 0;
+  readonly any = true;
+  readonly #registry: FileRegistry;
+  readonly #count: number;
+
+  constructor(registry: FileRegistry, count: number) {
+    this.#registry = registry;
+    this.#count = count;
+  }
+
+  get full(): boolean {
+    const registry = this.#registry;
+    return registry.guarded && registry.room < this.#count;
+  }
+
+  beginOpening(): void {
+    this.#registry.setAside(this.#count);
+  }
+
+  endOpening(): void {
+    this.#registry.setAside(-this.#count);
+  }
+
+  beginEmptying(): void {}
+
+  endEmptying(): void {}
+}
+
+/**
  * The table of direct descriptors of this thread's ring: registered empty when first used (`IORING_REGISTER_FILES2`, 5.19).
  * The first half is for places chosen here, which chains need; in the second the kernel chooses (`into: 'any'`).
  */
@@ -134,6 +170,15 @@ export class FileRegistry {
   #next = 0;
   #used = 0;
   #adopted = 0;
+  /** Places that ops in flight are to open into. */
+  #aside = 0;
+  /** Accepts in flight that must find a place. */
+  #guards = 0;
+  /** @internal One place of the kernel's choice, and two. */
+  readonly any: Opens = new AnyPlaces(this, 1);
+  /** @internal */
+  readonly anyTwo: Opens = new AnyPlaces(this, 2);
+  readonly #whenRoom: (() => void)[] = [];
 
   /** @internal Use `files()`. */
   constructor(r: Reactor) {
@@ -185,10 +230,48 @@ export class FileRegistry {
     return new DirectDescriptor(this, index);
   }
 
+  /** @internal Places for the kernel to choose from that are neither taken nor set aside. */
+  get room(): number {
+    return this.capacity - this.#half - this.#adopted - this.#aside;
+  }
+
+  /** @internal Whether places are set aside for accepts, which lose a connection when there is none. */
+  get guarded(): boolean {
+    return this.#guards > 0;
+  }
+
+  /** @internal Sets places aside for an op in flight that opens into those of the kernel's choice, or (below zero) no more. */
+  setAside(places: number): void {
+    this.#aside += places;
+    if (places < 0) this.#tellOfRoom();
+  }
+
+  /** @internal The same for an accept of a listener: nothing else may take them. */
+  reserve(places: number): void {
+    this.#guards++;
+    this.setAside(places);
+  }
+
+  /** @internal That accept is over. */
+  unreserve(places: number): void {
+    this.#guards--;
+    this.setAside(-places);
+  }
+
+  /** @internal Calls `then` once, when there may be room again. */
+  whenRoom(then: () => void): void {
+    this.#whenRoom.push(then);
+  }
+
+  #tellOfRoom(): void {
+    if (this.#whenRoom.length > 0 && this.room > 0) for (const then of this.#whenRoom.splice(0)) then();
+  }
+
   /** @internal */
   free(index: number): void {
     if (index >= this.#half) {
       this.#adopted--;
+      this.#tellOfRoom();
       return;
     }
     this.#used--;
@@ -304,7 +387,7 @@ export function directKind(kind: OpKind<unknown>): OpKind<DirectDescriptor> {
     ...kind,
     resultIsFd: false,
     resultIsDirect: true,
-    decode: (result, op) => (op.opens as DirectDescriptor | null) ?? files().adopt(result),
+    decode: (result, { opens }) => (opens instanceof DirectDescriptor ? opens : files().adopt(result)),
   };
 }
 
@@ -314,7 +397,7 @@ export type Into = DirectDescriptor | 'any';
 /** Has `op`, which must be of a `directKind`, open into the table of direct descriptors. */
 export function openInto<T>(op: Op<T>, into: Into): Op<T> {
   if (into === 'any') {
-    files();
+    op.opens = files().any;
     op.file = IORING_FILE_INDEX_ALLOC;
   } else {
     if (into.closed) throw closedError(op.kind.syscall);

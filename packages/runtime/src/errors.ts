@@ -1,6 +1,15 @@
 import { getSystemErrorMap } from 'node:util';
 import type { Engine } from '@ouro/native';
-import { EBADF, EBADFD, ECHILD, ETIMEDOUT, OPCODE_NAMES, OPCODE_SINCE } from '@ouro/native/abi';
+import {
+  EBADF,
+  EBADFD,
+  ECHILD,
+  ETIMEDOUT,
+  OPCODE_NAMES,
+  OPCODE_SINCE,
+  OURO_OP_FIRST,
+  OURO_OPCODE_NAMES,
+} from '@ouro/native/abi';
 
 /** What an error of a system call says beside its code. */
 export interface ErrorDetail {
@@ -27,11 +36,14 @@ const UNNAMED: ReadonlyMap<number, readonly [name: string, message: string]> = n
   [EBADFD, ['EBADFD', 'file descriptor in bad state']],
 ]);
 
+// Node makes a new one for each call.
+let named: ReadonlyMap<number, readonly [name: string, message: string]> | null = null;
+
 /** Name and description of an errno given as the kernel gives it, below zero. */
 export function describe(errno: number): readonly [name: string, message: string] {
+  named ??= getSystemErrorMap();
   return (
-    getSystemErrorMap().get(errno) ??
-    UNNAMED.get(errno) ?? [`Unknown system error ${errno}`, `unknown error ${errno}`]
+    named.get(errno) ?? UNNAMED.get(errno) ?? [`Unknown system error ${errno}`, `unknown error ${errno}`]
   );
 }
 
@@ -75,21 +87,33 @@ export class AbortError extends Error {
 /** The reason of a cancellation that a deadline brings about. */
 export class Expired {
   readonly ms: number;
+  /** Whether nothing has happened for so long, and not just the operation has taken so long. */
+  readonly idle: boolean;
 
-  constructor(ms: number) {
+  constructor(ms: number, idle = false) {
     this.ms = ms;
+    this.idle = idle;
+  }
+
+  /** For the message of an error: the kernel's words for ETIMEDOUT speak of a connection. */
+  get words(): string {
+    return this.idle ? `no byte has moved for ${this.ms} ms` : `the operation timed out after ${this.ms} ms`;
   }
 }
 
-/** The kernel's words for ETIMEDOUT speak of a connection. */
-export function timedOut(ms: number): string {
-  return `the operation timed out after ${ms} ms`;
-}
-
-/** What rejects when something made of several ops runs out of time: `code: 'ETIMEDOUT'`. */
+/**
+ * What rejects when a timeout of ours runs out. (An `ETIMEDOUT` without `timeout` is the kernel's: a peer does not answer, as in
+ * Node.)
+ */
 export interface TimeoutError extends Error {
   readonly code: 'ETIMEDOUT';
   readonly errno: number;
+  /** What was waited for, as far as it was one thing. */
+  readonly syscall?: string;
+  /** Milliseconds: those of the `timeout` or `idleTimeout` that has run out. */
+  readonly timeout: number;
+  /** True where nothing has moved for so long (`idleTimeout`), false where it took so long (`timeout`). */
+  readonly idle: boolean;
   /** Bytes that had moved before, for ops that move bytes. */
   readonly bytesTransferred?: number;
 }
@@ -97,9 +121,22 @@ export interface TimeoutError extends Error {
 /** The error of a cancellation for `reason`: a deadline's is `ETIMEDOUT`, any other an `AbortError`. */
 export function cancellation(reason: unknown, bytesTransferred = 0): AbortError | TimeoutError {
   if (!(reason instanceof Expired)) return new AbortError(reason, bytesTransferred);
-  const error = new Error(`ETIMEDOUT: ${timedOut(reason.ms)}`);
+  const error = new Error(`ETIMEDOUT: ${reason.words}`);
+  return expired(Object.assign(error, { errno: ETIMEDOUT }), reason, bytesTransferred);
+}
+
+/** Makes an error with the errno `ETIMEDOUT` that of a timeout of ours. */
+export function expired<E extends Error & { readonly errno: number }>(
+  error: E,
+  { ms, idle }: Expired,
+  bytesTransferred = 0,
+): E & TimeoutError {
   const code = 'ETIMEDOUT' as const;
-  return Object.assign(error, { code, errno: ETIMEDOUT }, bytesTransferred === 0 ? {} : { bytesTransferred });
+  return Object.assign(
+    error,
+    { code, timeout: ms, idle },
+    bytesTransferred === 0 ? {} : { bytesTransferred },
+  );
 }
 
 /** The use of something closed: `EBADF`, as Node's FileHandle says it. */
@@ -109,6 +146,11 @@ export function closedError(syscall: string): SystemError {
 
 /** An op that this kernel or engine does not have, and that nothing can stand in for: `code: 'ERR_OURO_UNSUPPORTED'`. */
 export function unsupportedError(engine: Engine, opcode: number, syscall: string): Error {
+  const own = OURO_OPCODE_NAMES[opcode - OURO_OP_FIRST];
+  if (own !== undefined) {
+    const why = `${own} is no op of the kernel: not in a chain, nor on a direct descriptor, nor where OURO_WITHOUT names it`;
+    return Object.assign(new Error(`${why}, ${syscall}`), { code: 'ERR_OURO_UNSUPPORTED', syscall });
+  }
   const name = OPCODE_NAMES[opcode];
   const what = name === undefined ? `opcode ${opcode}` : `IORING_OP_${name} (Linux ${OPCODE_SINCE[opcode]})`;
   const who = engine === 'uring' ? 'This kernel' : 'The poll engine';

@@ -21,6 +21,7 @@ import {
   IORING_OP_TEE,
   IORING_OP_UNLINKAT,
   IOSQE_ASYNC,
+  OURO_OP_FIRST,
 } from '@ouro/native/abi';
 import type { Op } from './op.ts';
 
@@ -52,8 +53,8 @@ const FORCED: ReadonlySet<number> = new Set([
  * Whether the kernel gives the op to a thread of its own without trying it first: because it is asked to, or because it
  * always does so (an open only with `O_CREAT` or `O_TRUNC`). A linked timeout of such an op would run only from when that thread
  * begins, and all of them may be busy for ever (opening pipes that nobody else opens, say); on 6.18 it does not even then.
- * So a timeout op beside it has to do.
+ * So a timeout op beside it has to do. Of our own ops, which the kernel's ring does not get, as well.
  */
 export function isForced(op: Op<unknown>): boolean {
-  return (op.flags & IOSQE_ASYNC) !== 0 || FORCED.has(op.opcode);
+  return (op.flags & IOSQE_ASYNC) !== 0 || op.opcode >= OURO_OP_FIRST || FORCED.has(op.opcode);
 }

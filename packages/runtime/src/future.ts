@@ -32,6 +32,20 @@ export class Future<T> extends Promise<T> {
   }
 
   /**
+   * Rejects with what has come out of the kernel. Its stack is that of whoever waits for the future, as far as that is known:
+   * those frames are to be had in a job of a promise that leads here, and nowhere else.
+   *
+   * @internal
+   */
+  protected failFromKernel(error: unknown): void {
+    const traced = (): never => {
+      if (error instanceof Error) Error.captureStackTrace(error, traced);
+      throw error;
+    };
+    SETTLED.then(traced).then(this.fulfil as () => void, this.fail);
+  }
+
+  /**
    * Asks for the op to be given up. The future settles once the kernel has let go of it: with an `AbortError`
    * (`code: 'ABORT_ERR'`, `cause: reason`) if nothing had happened, with the result if it had, so that no byte that
    * moved is lost. Without effect on a settled future.
@@ -111,7 +125,11 @@ export interface Steps {
   check(): void;
   /** Whether the flow has been cancelled. */
   readonly cancelled: boolean;
+  /** Why it has been cancelled: an `Expired` if its time has run out. */
+  readonly reason: unknown;
 }
+
+const SETTLED: Promise<void> = Promise.resolve();
 
 /** A future made of several, one after the other, cancelled as one. */
 class Flow<T> extends Future<T> implements Steps {
@@ -119,11 +137,15 @@ class Flow<T> extends Future<T> implements Steps {
   #cancelled: AbortError | TimeoutError | null = null;
   #reason: unknown;
 
-  start(body: (steps: Steps) => Promise<T>): void {
-    body(this).then(
-      (value) => this.fulfil(value),
-      (error: unknown) => this.fail(error),
-    );
+  start(body: (steps: Steps) => Promise<T>, followed: boolean): void {
+    const result = body(this);
+    // With nothing in between, so that the stack of an error goes on behind the future.
+    if (!followed) result.then(this.fulfil, this.fail);
+    else
+      result.then(
+        (value) => this.fulfil(value),
+        (error: unknown) => this.fail(error),
+      );
   }
 
   step<S>(future: Future<S>): Future<S> {
@@ -134,6 +156,10 @@ class Flow<T> extends Future<T> implements Steps {
 
   get cancelled(): boolean {
     return this.#cancelled !== null;
+  }
+
+  get reason(): unknown {
+    return this.#reason;
   }
 
   check(): void {
@@ -153,10 +179,11 @@ awaitFast(Flow);
 /**
  * Runs `body` as one future. Steps that must not be cancelled (closing, say) are simply not handed to `step`.
  *
+ * @param followed whether somebody will ask for `whenSettled`
  * @internal Use `flow` of flow.ts, which takes options.
  */
-export function startFlow<T>(body: (steps: Steps) => Promise<T>): Future<T> {
+export function startFlow<T>(body: (steps: Steps) => Promise<T>, followed = false): Future<T> {
   const future = new Flow<T>();
-  future.start(body);
+  future.start(body, followed);
   return future;
 }

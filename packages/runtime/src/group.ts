@@ -1,17 +1,20 @@
 import {
   ECANCELED,
+  ENFILE,
   IORING_CQE_F_MORE,
   IORING_CQE_F_NOTIF,
   IORING_NOTIF_USAGE_ZC_COPIED,
   IORING_OP_CLOSE,
 } from '@ouro/native/abi';
 import type { Attached, Descriptor } from './descriptor.ts';
+import { Expired } from './errors.ts';
 import { Future } from './future.ts';
 import type { Op, Rare } from './op.ts';
 import { NO_TIMEOUT } from './op-options.ts';
 import { discardResult, errorOf, gaveUp, HANDLE_CLOSED, timeoutErrorOf } from './operation.ts';
-import { type Reactor, reactor } from './reactor.ts';
+import type { Reactor } from './reactor.ts';
 import type { Completion } from './slots.ts';
+import { reactor } from './thread.ts';
 
 /** One op of a chain or a batch. No promise of its own: the whole has one. */
 export class Member implements Completion, Attached {
@@ -74,15 +77,21 @@ export class Member implements Completion, Attached {
     this.slot = slot;
   }
 
-  /** Notes that it is about to be queued: its handle waits for it from here on. */
+  /**
+   * Notes that it is about to be queued: its handle waits for it from here on.
+   *
+   * @throws `ENFILE` where all places of the kernel's choice are set aside for others
+   */
   attach(): void {
     const descriptor = this.#descriptor;
     const { opens, closes, also } = this.#refers;
+    const full = opens?.full === true;
     opens?.beginOpening(this);
     closes?.beginEmptying();
     descriptor?.attach(this);
     also?.attach(this);
     if (descriptor?.refed === false) this.refed = false;
+    if (full) throw errorOf(this.op, ENFILE);
   }
 
   complete(result: number, cqeFlags: number): void {
@@ -112,7 +121,9 @@ export class Member implements Completion, Attached {
 
   detach(): void {
     const { opens, closes, also } = this.#refers;
-    opens?.endOpening(this);
+    // (A place of the kernel's choice counts as taken when somebody has got it, or when it is to be emptied.)
+    if (opens?.any) this.#group.atEnd(() => opens.endOpening(this));
+    else opens?.endOpening(this);
     closes?.endEmptying();
     this.#descriptor?.detach(this);
     also?.detach(this);
@@ -153,7 +164,7 @@ export class Member implements Completion, Attached {
   error(): Error | null {
     if (this.result >= 0) return null;
     if (!gaveUp(this.result)) return errorOf(this.op, this.result);
-    if (this.expired) return timeoutErrorOf(this.op, this.timeout);
+    if (this.expired) return timeoutErrorOf(this.op, new Expired(this.timeout));
     return errorOf(this.op, this.#cancelled ? ECANCELED : this.result);
   }
 }
@@ -165,6 +176,7 @@ export abstract class Group<T> extends Future<T> {
   #pending = 0;
   #cancelled = false;
   #reason: unknown;
+  #atEnd: (() => void)[] | null = null;
 
   protected addMember(op: Op<unknown>, timeout: number = NO_TIMEOUT): Member {
     const member = new Member(this, this.members.length, op, timeout);
@@ -205,7 +217,19 @@ export abstract class Group<T> extends Future<T> {
   /** Notes one of the completions that were expected. */
   protected completed(): void {
     this.#pending--;
-    if (this.#pending === 0) this.finished();
+    if (this.#pending > 0) return;
+    this.finished();
+    const waiting = this.#atEnd;
+    this.#atEnd = null;
+    if (waiting !== null) for (const then of waiting) then();
+  }
+
+  /** @internal Calls `then` when the whole has settled. */
+  atEnd(then: () => void): void {
+    if (this.#pending > 0) {
+      this.#atEnd ??= [];
+      this.#atEnd.push(then);
+    } else then();
   }
 
   /** Whether a cancellation came too late for all of it: then there is a result after all, unless nobody would close it. */

@@ -3,10 +3,10 @@ import { type Cancellable, checkSignal, followersOf, type Members } from './canc
 import { cancellation, systemError } from './errors.ts';
 import { Deferred, type Future, rejected, resolved } from './future.ts';
 import { refusal } from './op-options.ts';
-import { reactor } from './reactor.ts';
 import { checkScope, type Scope } from './scope.ts';
 import type { Completion } from './slots.ts';
 import { Waiter } from './stream.ts';
+import { reactor } from './thread.ts';
 import { placeTimespec } from './timespec.ts';
 
 /** Where an inbox is: three numbers, which can be sent to any thread of the process. */

@@ -15,6 +15,7 @@ export {
 export { ChainError, chain, Link, type LinkOptions, link, type Results } from './chain.ts';
 export type { OpMetrics } from './counts.ts';
 export { DirectDescriptor, FileRegistry, files, type Into } from './direct.ts';
+export type { Fallback } from './engine.ts';
 export { AbortError, type SystemError, type TimeoutError } from './errors.ts';
 export { Future } from './future.ts';
 export { Inbox, type InboxAddress, type InboxOptions } from './inbox.ts';
@@ -25,7 +26,6 @@ export { type Metrics, metrics } from './metrics.ts';
 export { Op, type OpKind, opKind, type Target } from './op.ts';
 export type { OpOptions } from './op-options.ts';
 export type { Driver, RunOptions } from './options.ts';
-export type { Fallback } from './reactor.ts';
 export { default } from './runtime.ts';
 export { Scope, type ScopeOptions } from './scope.ts';
 export { type Branches, type First, race, type Selected, select, timeout } from './select.ts';

@@ -12,8 +12,9 @@ import { cancellation, outOfRange, systemError } from './errors.ts';
 import { awaitFast, Deferred, type Future, rejected, resolved } from './future.ts';
 import { insist } from './insist.ts';
 import { checkMs, type OpOptions, refusal } from './op-options.ts';
-import { type Reactor, reactor } from './reactor.ts';
+import type { Reactor } from './reactor.ts';
 import type { Completion } from './slots.ts';
+import { reactor } from './thread.ts';
 import { placeTimespec } from './timespec.ts';
 
 /** What `interval` takes. */

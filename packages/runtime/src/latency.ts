@@ -1,8 +1,9 @@
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
 import { opName } from './counts.ts';
 import type { Observer } from './observer.ts';
-import { existingReactor, type Reactor, reactor } from './reactor.ts';
+import type { Reactor } from './reactor.ts';
 import type { Completion } from './slots.ts';
+import { existingReactor, reactor } from './thread.ts';
 
 // A histogram has memory for the range it was given: an hour at two figures is 30 KiB, all integers at three 360 KiB.
 const MOST_NS = 3_600_000_000_000;

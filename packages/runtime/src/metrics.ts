@@ -20,7 +20,8 @@ import {
 import { registeredBuffers } from './buffer-pool.ts';
 import type { OpMetrics } from './counts.ts';
 import { existingFiles } from './direct.ts';
-import { existingReactor, type Fallback } from './reactor.ts';
+import type { Fallback } from './engine.ts';
+import { existingReactor } from './thread.ts';
 
 /** What this thread's engine has done since it was made. All are counts, except where it says what they are. */
 export interface Metrics {

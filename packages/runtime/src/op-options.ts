@@ -1,7 +1,7 @@
 import { checkSignal } from './cancel.ts';
 import { cancellation, invalidType, outOfRange } from './errors.ts';
-import { existingReactor, reactor } from './reactor.ts';
 import { checkScope, type Scope } from './scope.ts';
+import { existingReactor, reactor } from './thread.ts';
 
 /** What every method that does I/O takes. */
 export interface OpOptions {
@@ -28,6 +28,9 @@ export function checkMs(name: string, ms: unknown): asserts ms is number {
   if (!(ms >= 0 && ms <= MOST_MS)) throw outOfRange(name, `>= 0 && <= ${MOST_MS}`, ms);
 }
 
+/** In the place of options that nobody has given: not even those that somebody has put into `Object.prototype`. */
+export const NO_OPTIONS: Readonly<Record<never, never>> = Object.freeze(Object.create(null));
+
 /** In the place of a timeout, where there is none. */
 export const NO_TIMEOUT = -1;
 
@@ -39,6 +42,22 @@ export function timeoutOf(options: OpOptions | undefined): number {
   return timeout;
 }
 
+function checkOptions(options: unknown): void {
+  if (typeof options !== 'object' || options === null || Array.isArray(options))
+    throw invalidType('options', 'an instance of Object', options);
+}
+
+/**
+ * What of options limits a future that is made of several ops, read once: what a getter says the next time comes when something has
+ * begun already.
+ */
+export function limitsOf(options: OpOptions | undefined): OpOptions | undefined {
+  if (options === undefined) return undefined;
+  checkOptions(options);
+  const { signal, scope, timeout } = options;
+  return { signal, scope, timeout };
+}
+
 /**
  * Why an op must not even begin: its signal has aborted, its scope has been cancelled, or there is no ring to be had.
  * Undefined if it may.
@@ -46,6 +65,7 @@ export function timeoutOf(options: OpOptions | undefined): number {
  */
 export function refusal(options: OpOptions | undefined): Error | undefined {
   if (options !== undefined) {
+    checkOptions(options);
     const { signal, scope } = options;
     checkSignal(signal);
     checkScope('options.scope', scope);

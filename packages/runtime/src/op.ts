@@ -78,8 +78,12 @@ export type Target = number | Descriptor | { readonly descriptor: Descriptor };
 
 /** A place in the table of direct descriptors that something is opened into: see direct.ts. */
 export interface Opens {
-  /** Its index; -1 once it has been closed. */
+  /** Its index; -1 once it has been closed. Of places that the kernel chooses it says nothing. */
   readonly fd: number;
+  /** Whether the kernel chooses the place, and the op's result says which. */
+  readonly any: boolean;
+  /** Whether there is no room for what is to be opened. To be asked before `beginOpening`. */
+  readonly full: boolean;
   /** @internal Notes that an op opens into it, and is to be cancelled when it is closed. */
   beginOpening(op: Cancellable): void;
   /** @internal */
@@ -199,7 +203,7 @@ export class Op<T> {
     this.rare = { ...this.rare, detail: value };
   }
 
-  /** The place that the op opens into; null where the kernel chooses one, or for ordinary descriptors. */
+  /** The place that the op opens into; null for ordinary descriptors. */
   get opens(): Opens | null {
     return this.rare.opens;
   }
@@ -286,7 +290,8 @@ export class Op<T> {
 /** The descriptor of a handle. @throws TypeError if it is none */
 export function descriptorOf(target: Exclude<Target, number>): Descriptor {
   if (typeof target === 'object' && target !== null) {
-    const found: unknown = 'descriptor' in target ? target.descriptor : target;
+    if (isDescriptor(target)) return target;
+    const found: unknown = 'descriptor' in target ? target.descriptor : undefined;
     if (isDescriptor(found)) return found;
   }
   throw invalidType('fd', 'of type number or a handle with a descriptor', target);

@@ -1,6 +1,7 @@
 import {
   ECANCELED,
   EINTR,
+  ENFILE,
   ETIMEDOUT,
   IORING_CQE_F_MORE,
   IORING_CQE_F_NOTIF,
@@ -11,13 +12,13 @@ import {
 import { followersOf, type Members } from './cancel.ts';
 import { Deadline } from './deadline.ts';
 import type { Descriptor, Listed } from './descriptor.ts';
-import { cancellation, closedError, Expired, systemError, timedOut } from './errors.ts';
+import { cancellation, closedError, Expired, expired, type SystemError, systemError } from './errors.ts';
 import { isForced } from './forced.ts';
 import { awaitFast, Future } from './future.ts';
 import type { Rare as OfOp, Op } from './op.ts';
 import { NO_TIMEOUT, type OpOptions, refusal, timeoutOf } from './op-options.ts';
-import { reactor } from './reactor.ts';
 import type { Completion } from './slots.ts';
+import { reactor } from './thread.ts';
 
 /** Whether an op that was cancelled ended because of that: one that a kernel thread was running is interrupted instead. */
 export function gaveUp(errno: number): boolean {
@@ -32,7 +33,8 @@ export function discardResult(op: Op<unknown>, result: number, slot: number, val
   const { kind } = op;
   if (kind.resultIsFd) reactor().discard(result);
   else if (kind.resultIsDirect) {
-    const index = op.opens === null ? result : op.opens.fd;
+    const { opens } = op;
+    const index = opens === null || opens.any ? result : opens.fd;
     // A place that has been closed is emptied by that, and may be somebody else's by now.
     if (index >= 0) reactor().discardDirect(index);
   } else if (kind.discard !== null) kind.discard(op, slot, value);
@@ -51,12 +53,13 @@ export function errorOf(op: Op<unknown>, errno: number): Error {
   }
 }
 
-/** What an op rejects with whose time of `ms` has run out. */
-export function timeoutErrorOf(op: Op<unknown>, ms: number): Error {
+/** What an op rejects with whose time has run out. */
+export function timeoutErrorOf(op: Op<unknown>, reason: Expired): Error {
   const { error, syscall } = op.kind;
-  if (error === null) return systemError(ETIMEDOUT, syscall, op.detail, timedOut(ms));
+  if (error === null) return expired(systemError(ETIMEDOUT, syscall, op.detail, reason.words), reason);
   const usual = errorOf(op, ETIMEDOUT);
-  return Object.assign(new Error(`${usual.message}: ${timedOut(ms)}`), usual);
+  const { errno = ETIMEDOUT } = usual as Partial<SystemError>;
+  return expired(Object.assign(new Error(`${usual.message}: ${reason.words}`), usual, { errno }), reason);
 }
 
 /** The reason of ops that end because their handle is closed: they fail with ECANCELED, not with an AbortError. */
@@ -241,18 +244,18 @@ export class Operation<T> extends Future<T> implements Completion, Listed {
   }
 
   protected settleFailure(errno: number, bytesTransferred: number): void {
-    this.fail(this.#error(errno, bytesTransferred));
+    this.failFromKernel(this.#error(errno, bytesTransferred));
     this.#leave();
   }
 
   /** Fails it because its time has run out before it could be queued again. */
   protected settleExpired(bytesTransferred: number): void {
-    this.fail(this.#expired(this.#rare?.timeout ?? 0, bytesTransferred));
+    this.fail(this.#expired(new Expired(this.#rare?.timeout ?? 0), bytesTransferred));
     this.#leave();
   }
 
-  #expired(ms: number, bytesTransferred: number): Error {
-    return withBytes(timeoutErrorOf(this.op, ms), bytesTransferred);
+  #expired(reason: Expired, bytesTransferred: number): Error {
+    return withBytes(timeoutErrorOf(this.op, reason), bytesTransferred);
   }
 
   #error(errno: number, bytesTransferred: number): Error {
@@ -261,8 +264,9 @@ export class Operation<T> extends Future<T> implements Completion, Listed {
       const { cancelled, reason, deadline, timeout } = this.#rare;
       if (!cancelled) {
         // Neither we nor the handle: its own timeout, if that has run out, or somebody who cancelled the descriptor.
-        if (deadline !== 0 && performance.now() >= deadline) return this.#expired(timeout, bytesTransferred);
-      } else if (reason instanceof Expired) return this.#expired(reason.ms, bytesTransferred);
+        if (deadline !== 0 && performance.now() >= deadline)
+          return this.#expired(new Expired(timeout), bytesTransferred);
+      } else if (reason instanceof Expired) return this.#expired(reason, bytesTransferred);
       else if (reason !== HANDLE_CLOSED) return cancellation(reason, bytesTransferred);
       else shown = ECANCELED; // also where a kernel thread was interrupted
     }
@@ -355,9 +359,11 @@ export function begin<O extends Operation<unknown>>(operation: O, options?: OpOp
   const refused = refusal(options);
   const { descriptor } = operation.op;
   const { opens, closes, also } = operation.refers;
+  const full = opens?.full === true;
   opens?.beginOpening(operation);
   closes?.beginEmptying();
   if (refused !== undefined) operation.abandon(refused);
+  else if (full) operation.abandon(errorOf(operation.op, ENFILE));
   else if (operation.op.refersToClosed) operation.abandon(closedError(operation.op.kind.syscall));
   else {
     if (descriptor !== null) {

@@ -29,6 +29,9 @@ export {
   POLLOUT,
   POLLPRI,
   POLLRDHUP,
+  SPLICE_F_MORE,
+  SPLICE_F_MOVE,
+  SPLICE_F_NONBLOCK,
   WCONTINUED,
   WEXITED,
   WNOHANG,
@@ -44,8 +47,10 @@ export { type FutexView, type FutexWaiter, futexWait, futexWaitv, futexWake } fr
 export type { InFlight } from './op/in-flight.ts';
 export { madvise } from './op/madvise.ts';
 export { msgRing, msgRingFd, post, type RingMessage } from './op/msg-ring.ts';
+export { type Ends, type PipeOptions, pipe } from './op/pipe.ts';
 export { type PollOptions, pollAdd, pollRemove, pollUpdate } from './op/poll.ts';
 export { provideBuffers, readMultishot, removeBuffers } from './op/provided.ts';
+export { splice, tee } from './op/splice.ts';
 export {
   type Clock,
   type TimeoutOpOptions,
@@ -54,3 +59,4 @@ export {
   timeoutUpdate,
 } from './op/timeout.ts';
 export { type ChildState, waitid } from './op/waitid.ts';
+export type { Position } from './position.ts';

@@ -1,4 +1,6 @@
 import { availableParallelism } from 'node:os';
+import { isMainThread } from 'node:worker_threads';
+import { addon, switchedOff } from '@ouro/native';
 import {
   IORING_SETUP_HYBRID_IOPOLL,
   IORING_SETUP_IOPOLL,
@@ -45,14 +47,16 @@ export interface WorkerLimits {
 
 /**
  * How the engine of a thread is set up. It exists from the first op on, so give these to the first `run`. Each can
- * be given in the environment too, under the name that stands with it; what is given here wins.
+ * be given in the environment too, under the name that stands with it; what is given here wins, but for
+ * `OURO_DRIVER=poll`.
  */
 export interface RunOptions {
   /**
    * Who executes the ops: `'uring'` is the kernel's ring, and an error where there is none; `'poll'` is this package in user
    * space, with the calls and the thread pool that Node uses too, and makes no system call of io_uring at all (some
    * sandboxes end a process that does); `'fusion'` is the ring where it is allowed, and user space elsewhere. Whoever
-   * asks for `sqpoll` or `iopoll` gets the ring or an error. `OURO_DRIVER`
+   * asks for `sqpoll` or `iopoll` gets the ring or an error. `OURO_DRIVER`, whose `poll` no program overrules: `'uring'` is
+   * a `UringUnavailableError` then.
    * @default 'fusion'
    */
   readonly driver?: Driver | undefined;
@@ -122,6 +126,13 @@ export interface RunOptions {
    */
   readonly fixedFiles?: number | undefined;
   /**
+   * KiB of the memory that all streams of the thread receive into: a power of two from 64 to 65536. That is what one turn of the loop
+   * brings at most, before the readers have a say; only what is used becomes memory. With less, much that comes at once takes more turns.
+   * `OURO_RECEIVE_MEMORY`
+   * @default 4096
+   */
+  readonly receiveMemory?: number | undefined;
+  /**
    * Of the ring only; the poll engine uses libuv's pool (`UV_THREADPOOL_SIZE`).
    *
    * The most threads the kernel may start for work that blocks (5.15). `OURO_WORKERS`: bounded:unbounded, 0 for the
@@ -153,11 +164,31 @@ export interface RingConfig {
   /** µs */
   readonly minWaitUs: number;
   readonly fixedFiles: number;
+  /** KiB */
+  readonly receiveMemory: number;
   /** 0: the kernel's choice. */
   readonly boundedWorkers: number;
   /** 0: the kernel's choice. */
   readonly unboundedWorkers: number;
 }
+
+/** The option that each comes from, as it is called in `RunOptions`. */
+export const OPTION_OF: Readonly<Record<keyof RingConfig, string>> = {
+  wanted: 'driver',
+  sqEntries: 'entries',
+  cqEntries: 'cqEntries',
+  modeFlags: 'sqpoll or iopoll',
+  sqIdle: 'sqpoll.idle',
+  sqCpu: 'sqpoll.cpu',
+  spinMax: 'spin.max',
+  spinShare: 'spin.share',
+  minWaitCompletions: 'minWait.completions',
+  minWaitUs: 'minWait.us',
+  fixedFiles: 'fixedFiles',
+  receiveMemory: 'receiveMemory',
+  boundedWorkers: 'workers.bounded',
+  unboundedWorkers: 'workers.unbounded',
+};
 
 const DEFAULT_ENTRIES = 256;
 const DEFAULT_CQ_ENTRIES = 4096;
@@ -165,6 +196,7 @@ const DEFAULT_SQ_IDLE_MS = 1000;
 const DEFAULT_SPIN_MAX_US = 50;
 const DEFAULT_SPIN_SHARE = 0.1;
 const DEFAULT_FIXED_FILES = 1024;
+const DEFAULT_RECEIVE_KIB = 4096;
 
 const MOST_SQ_ENTRIES = 32_768;
 const MOST_CQ_ENTRIES = 65_536;
@@ -173,10 +205,12 @@ const MOST_CPU = 4095;
 const MOST_SPIN_US = 10_000;
 const MOST_WAIT_US = 1_000_000;
 const MOST_FIXED_FILES = 1_048_576;
+const LEAST_RECEIVE_KIB = 64;
+const MOST_RECEIVE_KIB = 65_536;
 const MOST_WORKERS = 65_535;
 
 /** Checks the options, looks into the environment for those that are not given, and fills in the defaults. */
-export function ringConfig(options: RunOptions = {}, env: NodeJS.ProcessEnv = process.env): RingConfig {
+export function ringConfig(options: RunOptions = {}, env: NodeJS.ProcessEnv = environment()): RingConfig {
   if (!isObject(options)) throw invalidType('options', 'of type object', options);
   // What the program says wins even where it is wrong: null is refused below, not replaced.
   const given = <K extends keyof RunOptions>(
@@ -199,12 +233,14 @@ export function ringConfig(options: RunOptions = {}, env: NodeJS.ProcessEnv = pr
     sqEntries,
     MOST_CQ_ENTRIES,
   );
-  const wanted = checkDriver(given('driver', 'OURO_DRIVER', parseDriver));
+  const said = checkDriver(given('driver', 'OURO_DRIVER', parseDriver));
+  const wanted = isSwitchedOff(env) ? 'poll' : said;
   const { modeFlags, ...thread } = checkSqpoll(given('sqpoll', 'OURO_SQPOLL', parseSqpoll));
   const allFlags = modeFlags | iopollFlags(given('iopoll', 'OURO_IOPOLL', parseIopoll));
-  if (wanted === 'poll' && allFlags !== 0) {
-    const name = modeFlags !== 0 ? 'sqpoll' : 'iopoll';
-    throw outOfRange(`options.${name}`, "false with the driver 'poll'", true);
+  if (wanted === 'poll') {
+    if (said === 'uring') throw switchedOff("the driver 'uring'");
+    if (modeFlags !== 0) throw ringOnly('sqpoll', 'OURO_SQPOLL', options, env);
+    if (allFlags !== 0) throw ringOnly('iopoll', 'OURO_IOPOLL', options, env);
   }
   return {
     wanted,
@@ -215,8 +251,39 @@ export function ringConfig(options: RunOptions = {}, env: NodeJS.ProcessEnv = pr
     ...checkSpin(given('spin', 'OURO_SPIN', parseSpin)),
     ...checkMinWait(given('minWait', 'OURO_MIN_WAIT', parseMinWait)),
     fixedFiles: checkFixedFiles(given('fixedFiles', 'OURO_FIXED_FILES', integerIn(1, MOST_FIXED_FILES))),
+    receiveMemory: powerOfTwo(
+      'options.receiveMemory',
+      given('receiveMemory', 'OURO_RECEIVE_MEMORY', powerOfTwoIn(LEAST_RECEIVE_KIB, MOST_RECEIVE_KIB)),
+      DEFAULT_RECEIVE_KIB,
+      LEAST_RECEIVE_KIB,
+      MOST_RECEIVE_KIB,
+    ),
     ...checkWorkers(given('workers', 'OURO_WORKERS', parseWorkers)),
   };
+}
+
+/** The environment of this thread. The kill switch is that of the process: a worker may have been given another `env`. */
+function environment(): NodeJS.ProcessEnv {
+  const { env } = process;
+  return isMainThread || !addon().switchedOff() ? env : { ...env, OURO_DRIVER: 'poll' };
+}
+
+/** `OURO_DRIVER=poll` is for whoever runs a program and wants no io_uring in it: no program says otherwise. */
+function isSwitchedOff(env: NodeJS.ProcessEnv): boolean {
+  return env.OURO_DRIVER === 'poll';
+}
+
+/** The error for a mode of the ring with the poll engine: whose contradiction it is decides which. */
+function ringOnly(
+  name: 'sqpoll' | 'iopoll',
+  variableName: string,
+  options: RunOptions,
+  env: NodeJS.ProcessEnv,
+): Error {
+  if (options[name] === undefined)
+    return outOfRange(variableName, "0 with the driver 'poll'", env[variableName]);
+  if (isSwitchedOff(env) && options.driver !== 'poll') return switchedOff(`the option ${name}`);
+  return outOfRange(`options.${name}`, "false with the driver 'poll'", options[name]);
 }
 
 const DRIVERS: readonly string[] = ['fusion', 'uring', 'poll'];

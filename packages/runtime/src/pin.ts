@@ -1,8 +1,16 @@
 import { types } from 'node:util';
-import { markAsUntransferable } from 'node:worker_threads';
+import * as threads from 'node:worker_threads';
 import { addon } from '@ouro/native';
 import { invalidType } from './errors.ts';
+import { hold } from './hold.ts';
 import { asBytes, type Bytes, bufferOf, lengthOf, offsetOf } from './view.ts';
+
+const {
+  markAsUntransferable,
+  isMarkedAsUntransferable, // Node 21
+}: Pick<typeof threads, 'markAsUntransferable'> & {
+  readonly isMarkedAsUntransferable?: (value: object) => boolean;
+} = threads;
 
 /** What `addressOf` answers for memory that may go away under the kernel: go through a `Bounce`. */
 export const UNSTABLE = -1;
@@ -79,7 +87,8 @@ function assertAttached(buffer: ArrayBufferLike): void {
 
 // As the getters of view.ts: the object itself is asked, not a property it may carry. Undefined on Node 18.
 const resizableGetter = Object.getOwnPropertyDescriptor(ArrayBuffer.prototype, 'resizable')?.get;
-const isResizable = (buffer: ArrayBufferLike): boolean => resizableGetter?.call(buffer) === true;
+/** Whether its memory may be given back, or moved, at any time. */
+export const isResizable = (buffer: ArrayBufferLike): boolean => resizableGetter?.call(buffer) === true;
 
 function pin(buffer: ArrayBufferLike): Pin {
   const pinned = pinOf(buffer, new Uint8Array(buffer));
@@ -95,12 +104,49 @@ function pinOf(buffer: ArrayBufferLike, bytes: Uint8Array): Pin {
     return { address: native.addressOf(bytes), holder: undefined, fixed: NOT_FIXED };
   }
   if (isResizable(buffer)) return UNPINNED;
-  // Byte streams, other addons and (on Node 22) `ArrayBuffer.prototype.transfer` detach without asking for the mark. They
-  // only move the memory to another owner: it stays where it is as long as we own it too.
-  const holder = bytes.length === 0 ? undefined : native.hold(bytes);
+  // Byte streams and other addons detach without asking for the mark. They only move the memory to another owner: it stays
+  // where it is as long as we own it too.
+  const holder = bytes.length === 0 ? undefined : hold(bytes);
   if (holder === undefined && bytes.length > 0) return UNPINNED;
+  const address = native.addressOf(bytes);
+  if (isMarkedAsUntransferable?.(buffer) !== true && !isWasmMemory(buffer, address))
+    markAsUntransferable(buffer);
+  return { address, holder, fixed: NOT_FIXED };
+}
+
+const WASM_PAGE = 65_536;
+let locks: boolean | undefined;
+
+/**
+ * Whether nothing detaches what is marked (Node 24): V8 ends the process where it must be all the same. Node itself must when a thread
+ * ends whose buffers are other addons' memory, and those it marks in a way of its own.
+ */
+function marksLock(): boolean {
+  if (locks !== undefined) return locks;
+  const buffer: ArrayBuffer & { transfer?(): ArrayBuffer } = new ArrayBuffer(1);
   markAsUntransferable(buffer);
-  return { address: native.addressOf(bytes), holder, fixed: NOT_FIXED };
+  try {
+    buffer.transfer?.();
+    locks = false;
+  } catch {
+    locks = true;
+  }
+  return locks;
+}
+
+/**
+ * Whether a buffer is the memory of a WebAssembly module, where that matters. Nobody can transfer it, but its `grow` must detach it;
+ * the bytes stay where they are as long as we own them. To ask costs 20 µs, which only those pay that begin and end where such memory does.
+ */
+function isWasmMemory(buffer: ArrayBuffer, address: number): boolean {
+  if (address % WASM_PAGE !== 0 || buffer.byteLength % WASM_PAGE !== 0 || !marksLock()) return false;
+  try {
+    structuredClone(null, { transfer: [buffer, buffer] });
+    return false;
+  } catch (error) {
+    // Twice the same is refused in any case, and first what cannot be transferred at all.
+    return !String((error as Error).message).includes('duplicate');
+  }
 }
 
 /**
@@ -158,5 +204,33 @@ export function pinned(view: Bytes): Pinned {
   const length = lengthOf(view);
   if (address !== UNSTABLE) return { address, length, hold: view, fixed: fixedIndexOf(view) };
   const bounce = Bounce.filled(view);
+  return { address: bounce.address, length, hold: bounce, fixed: NOT_FIXED };
+}
+
+/** Whether the memory of a view has an address already, so that one more op costs no more than asking for it. */
+export function isPinned(view: Bytes): boolean {
+  const buffer = bufferOf(view);
+  return buffer === lastBuffer || (pins.get(buffer) ?? UNPINNED) !== UNPINNED;
+}
+
+/** Up to here copying costs less than owning the memory as well. */
+const MOST_COPIED = 16_384;
+
+/**
+ * `pinned` for one op, without marking the buffer as untransferable: for memory that its owner will hand on, as the chunks of
+ * streams are. Whoever transfers or changes it before the op has ended changes what the kernel reads, but takes no
+ * memory from under it.
+ * @throws TypeError if the view is detached
+ */
+export function lent(view: Bytes): Pinned {
+  const bytes = asBytes(view);
+  const { buffer, length } = bytes;
+  if (pins.has(buffer) || types.isSharedArrayBuffer(buffer)) return pinned(view);
+  if (length > MOST_COPIED && !isResizable(buffer)) {
+    const holder = hold(bytes);
+    if (holder !== undefined)
+      return { address: addon().addressOf(bytes), length, hold: holder, fixed: NOT_FIXED };
+  }
+  const bounce = Bounce.filled(bytes);
   return { address: bounce.address, length, hold: bounce, fixed: NOT_FIXED };
 }

@@ -1,22 +1,21 @@
-import {
-  type Addon,
-  addon,
-  type DenialReason,
-  evidence,
-  explain,
-  type RingDescription,
-  type UringUnavailableError,
-} from '@ouro/native';
+import type { Addon, RingDescription, UringUnavailableError } from '@ouro/native';
 import {
   IO_URING_OP_SUPPORTED,
+  IORING_ASYNC_CANCEL_ALL,
+  IORING_ASYNC_CANCEL_ANY,
+  IORING_ASYNC_CANCEL_FD,
+  IORING_ASYNC_CANCEL_OP,
   IORING_CQE_F_MORE,
   IORING_OP_ASYNC_CANCEL,
   IORING_OP_CLOSE,
   IORING_OP_LINK_TIMEOUT,
-  IORING_REGISTER_IOWQ_MAX_WORKERS,
+  IORING_OP_POLL_REMOVE,
+  IORING_OP_TIMEOUT_REMOVE,
   IOSQE_BUFFER_SELECT,
   IOSQE_FIXED_FILE,
   OPCODE_NAMES,
+  OURO_OP_FIRST,
+  OURO_OPCODE_NAMES,
 } from '@ouro/native/abi';
 import {
   ARMED,
@@ -39,9 +38,10 @@ import {
 import { activeResources } from './active-resources.ts';
 import { Beside } from './beside.ts';
 import { OpCounts } from './counts.ts';
+import { type Fallback, fallbackOf, limitWorkers, openEngine } from './engine.ts';
 import { systemError, unsupportedError } from './errors.ts';
 import { type Observer, Observers } from './observer.ts';
-import { type RingConfig, type RunOptions, ringConfig } from './options.ts';
+import type { RingConfig } from './options.ts';
 import {
   type Completion,
   type ScratchChunk,
@@ -60,16 +60,8 @@ export interface BatchEnd {
   batchEnded(): void;
 }
 
-/** Why the poll engine runs. */
-export interface Fallback {
-  /** What denies the ring, or `'asked for'` where nobody asked the kernel for one. */
-  readonly reason: DenialReason | 'asked for';
-  /** That of the `UringUnavailableError`; null where it was asked for. */
-  readonly code: string | null;
-  /** What denies the ring and what to do about it. */
-  readonly message: string;
-}
-
+/** Flags of cancels that name no single op. */
+const CANCELS_MANY = IORING_ASYNC_CANCEL_FD | IORING_ASYNC_CANCEL_OP | IORING_ASYNC_CANCEL_ANY;
 const TWO_32 = 4_294_967_296;
 /** Flags of ops that refer to what is registered with the ring. */
 const REGISTERED = IOSQE_FIXED_FILE | IOSQE_BUFFER_SELECT;
@@ -108,13 +100,17 @@ export class Reactor {
   readonly #sqEntries: number;
   readonly #sqMask: number;
   readonly #supported: Uint8Array;
+  readonly #without: ReadonlySet<number>;
   #beside: Beside | null = null;
+  /** Why it could not be put there. */
+  #besideErrno = 0;
 
   constructor(native: Addon, config: RingConfig) {
     const without = withoutOpcodes();
+    this.#without = without;
     this.addon = native;
     this.config = config;
-    const [ring, denial] = open(native, config, (count) => this.#dispatch(count));
+    const [ring, denial] = openEngine(native, config, (count) => this.#dispatch(count));
     this.ring = ring;
     this.denial = denial;
     this.fallback = ring.driver === 'uring' ? null : fallbackOf(denial);
@@ -145,19 +141,36 @@ export class Reactor {
 
   /** The error of an op that is not supported, and that nothing can stand in for. */
   unsupported(opcode: number, syscall: string): Error {
+    if (opcode >= OURO_OP_FIRST && this.#besideErrno !== 0 && this.#beside === null) {
+      return systemError(this.#besideErrno, 'epoll_create1');
+    }
     return unsupportedError(this.ring.driver, opcode, syscall);
   }
 
   /**
-   * Whether an op is done: by the ring or, with the driver `'fusion'`, by the poll engine beside it. That one knows nothing
-   * of what is registered with the ring: direct descriptors, provided and fixed buffers.
+   * Whether an op is done: by the ring or by the poll engine beside it, which does our own ops and, with the driver `'fusion'`,
+   * those that the kernel lacks. That one knows nothing of what is registered with the ring: direct descriptors, provided and
+   * fixed buffers.
    */
   serves({ opcode, flags }: { readonly opcode: number; readonly flags: number }): boolean {
     if (this.supports(opcode)) return true;
-    if (this.ring.driver !== 'uring' || this.config.wanted !== 'fusion') return false;
-    if (opcode >= OPCODE_NAMES.length || (flags & REGISTERED) !== 0) return false;
-    this.#beside ??= Beside.open(this.addon);
-    return this.#beside?.supports(opcode) === true;
+    if (this.ring.driver !== 'uring' || (flags & REGISTERED) !== 0) return false;
+    if (!this.#mayDoBeside(opcode)) return false;
+    if (this.#beside === null) {
+      const opened = Beside.open(this.addon);
+      if (typeof opened === 'number') {
+        this.#besideErrno = opened;
+        return false;
+      }
+      this.#beside = opened;
+    }
+    return this.#beside.supports(opcode);
+  }
+
+  /** Whether the poll engine may do an op that the ring does not. */
+  #mayDoBeside(opcode: number): boolean {
+    if (opcode < OPCODE_NAMES.length) return this.config.wanted === 'fusion';
+    return OURO_OPCODE_NAMES[opcode - OURO_OP_FIRST] !== undefined && !this.#without.has(opcode);
   }
 
   /**
@@ -238,6 +251,8 @@ export class Reactor {
       slots.refed[slot] = 1;
       words[REFS]++;
     }
+    const forRing =
+      this.#supported[head & 0xff] === 1 && (this.#beside === null || this.#isForRing(at, head));
     // No call from here to the last store: a worker may be terminated between any two calls, and what the tail covers
     // will be run. A descriptor is the thread's to close or the SQE's, never both and never nobody's.
     if ((slots.generations[slot] & CLOSES_FD) !== 0) {
@@ -254,13 +269,32 @@ export class Reactor {
         this.#fds[fd] = 0;
       }
     }
-    if (this.#supported[head & 0xff] === 1) words[SQ_TAIL] = tail + 1;
+    if (forRing) words[SQ_TAIL] = tail + 1;
     else this.#pushBeside(at, head);
     if (words[ARMED] === 0 && words[REFS] !== 0) this.addon.arm();
   }
 
+  /** Whether an SQE is for the ring and not for the ops beside it, which it may name. */
+  #isForRing(at: number, head: number): boolean {
+    const sqes = this.#sqes;
+    const opcode = head & 0xff;
+    const names = opcode === IORING_OP_POLL_REMOVE || opcode === IORING_OP_TIMEOUT_REMOVE;
+    if (!names && opcode !== IORING_OP_ASYNC_CANCEL) return true;
+    const flags = names ? 0 : sqes[at + 7];
+    if ((flags & CANCELS_MANY) === 0) return this.supports(this.slots.opcodes[sqes[at + 4]]);
+    if ((flags & IORING_ASYNC_CANCEL_OP) !== 0) return this.supports(sqes[at + 6]);
+    if ((flags & (IORING_ASYNC_CANCEL_ALL | IORING_ASYNC_CANCEL_ANY)) !== 0) {
+      // For both. The ring's answer is the one that counts.
+      const slot = sqes[at + 8];
+      sqes[at + 8] = SLOT_IGNORED;
+      this.#beside?.push(sqes, at);
+      sqes[at + 8] = slot;
+    }
+    return true;
+  }
+
   #pushBeside(at: number, head: number): void {
-    this.counts.elsewhere[head & 0xff]++;
+    if ((head & 0xff) < OURO_OP_FIRST) this.counts.elsewhere[head & 0xff]++;
     this.#beside?.push(this.#sqes, at);
   }
 
@@ -344,6 +378,27 @@ export class Reactor {
     if (words[FD_HIGH] <= second) words[FD_HIGH] = second + 1;
     written[at] = 0;
     written[at + 1] = 0;
+  }
+
+  /**
+   * Takes over `count` descriptors that the kernel has written, as parts of control messages, to memory of
+   * `Addon.allocateForControl`.
+   */
+  adoptPassed(written: Int32Array, at: number, count: number): void {
+    const { words } = this;
+    const fds = this.#fds;
+    for (let i = at; i < at + count; i++) {
+      // No call between these stores either.
+      const fd = written[i];
+      fds[fd] = 1;
+      if (words[FD_HIGH] <= fd) words[FD_HIGH] = fd + 1;
+      written[i] = -1;
+    }
+  }
+
+  /** Gives a descriptor away: it is no longer this thread's to close at teardown. */
+  disown(fd: number): void {
+    this.#fds[fd] = 0;
   }
 
   /** Closes a descriptor after every SQE that is already queued, without anybody waiting for it. */
@@ -494,110 +549,9 @@ export class Reactor {
   }
 }
 
-/** Opens the engine that is wanted: the kernel's ring, user space, or the first of them that there is. */
-function open(
-  native: Addon,
-  config: RingConfig,
-  dispatch: (count: number) => void,
-): readonly [RingDescription, UringUnavailableError | null] {
-  let denial: UringUnavailableError | null = null;
-  if (config.wanted !== 'poll') {
-    const ring = native.open(config, dispatch);
-    if (typeof ring !== 'number') return [ring, null];
-    denial = explain(evidence(ring, config));
-    if (config.wanted === 'uring' || config.modeFlags !== 0) throw denial;
-  }
-  const ring = native.open({ ...config, driver: 'poll' }, dispatch);
-  if (typeof ring === 'number') throw Object.assign(systemError(ring, 'epoll_create1'), { cause: denial });
-  return [ring, denial];
-}
-
-function fallbackOf(denial: UringUnavailableError | null): Fallback {
-  if (denial !== null) return { reason: denial.reason, code: denial.code, message: denial.message };
-  return {
-    reason: 'asked for',
-    code: null,
-    message:
-      "the driver 'poll' was asked for, by OURO_DRIVER or the program, so the kernel was not asked for a ring",
-  };
-}
-
-/** `IORING_REGISTER_IOWQ_MAX_WORKERS` (5.15): two words, 0 for what is to stay as it is. */
-function limitWorkers(native: Addon, { boundedWorkers, unboundedWorkers }: RingConfig): void {
-  if (boundedWorkers === 0 && unboundedWorkers === 0) return;
-  const limits = new Uint32Array([boundedWorkers, unboundedWorkers]);
-  const address = native.addressOf(new Uint8Array(limits.buffer));
-  const result = native.register(IORING_REGISTER_IOWQ_MAX_WORKERS, address, limits.length);
-  if (result < 0) throw systemError(result, 'io_uring_register');
-}
-
 /** Tells of an error that is our own: loud, and without losing the rest of the batch. */
 function defect(error: unknown): void {
   process.nextTick(() => {
     throw error;
   });
-}
-
-/**
- * Where a thread keeps its reactor, so that two copies of this package in one program (nested `node_modules`) meet: two
- * rings in one loop would wake each other without end.
- */
-const REGISTRY: unique symbol = Symbol.for('@ouro/runtime reactor') as never;
-/** Raised with each change of what a reactor is to others. */
-const GENERATION = 1;
-
-interface Registered {
-  readonly generation: number;
-  readonly reactor: Reactor;
-}
-
-function shared(): Reactor {
-  const place = globalThis as { [REGISTRY]?: Registered };
-  const other = place[REGISTRY];
-  if (other !== undefined) {
-    if (other.generation === GENERATION) return other.reactor;
-    throw Object.assign(new Error('Two versions of @ouro/runtime that do not get along run in this thread'), {
-      code: 'ERR_OURO_TWO_VERSIONS',
-    });
-  }
-  const made = new Reactor(addon(), configured ?? ringConfig());
-  Object.defineProperty(place, REGISTRY, { value: { generation: GENERATION, reactor: made } });
-  return made;
-}
-
-let current: Reactor | undefined;
-let configured: RingConfig | undefined;
-
-/**
- * The reactor of this thread, made on first use.
- * @throws UringUnavailableError where io_uring is denied and the ring was insisted on
- */
-export function reactor(): Reactor {
-  current ??= shared();
-  return current;
-}
-
-/** The reactor of this thread if there is one. */
-export function existingReactor(): Reactor | undefined {
-  return current;
-}
-
-/** Sets the options of this thread's ring. An error once the ring is there with others. */
-export function configure(options: RunOptions): void {
-  const config = ringConfig(options);
-  if (current !== undefined) {
-    const running = current.config;
-    const differences = (Object.keys(config) as (keyof RingConfig)[])
-      .filter((key) => running[key] !== config[key])
-      .map((key) => `${key} from ${running[key]} to ${config[key]}`);
-    if (differences.length > 0) {
-      throw Object.assign(
-        new Error(
-          `The ring of this thread is already running: its options cannot change (${differences.join(', ')})`,
-        ),
-        { code: 'ERR_OURO_RING_ACTIVE' },
-      );
-    }
-  }
-  configured = config;
 }

@@ -1,6 +1,7 @@
 import {
   ECANCELED,
   EINTR,
+  ENFILE,
   IORING_CQE_F_MORE,
   IORING_OP_CLOSE,
   IORING_OP_TIMEOUT,
@@ -14,8 +15,8 @@ import { insist } from './insist.ts';
 import { Op, type Rare } from './op.ts';
 import { type OpOptions, refusal } from './op-options.ts';
 import { discardResult, errorOf } from './operation.ts';
-import { reactor } from './reactor.ts';
 import type { Completion } from './slots.ts';
+import { reactor } from './thread.ts';
 
 /** How a multishot op is iterated. */
 export interface StreamOptions extends Pick<OpOptions, 'signal' | 'scope'> {
@@ -140,6 +141,10 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
       return;
     }
     if (!op.ready(this.#resume)) return;
+    if (op.opens?.full) {
+      this.#end(errorOf(op, ENFILE));
+      return;
+    }
     this.#begun = true;
     const slot = r.take(this);
     op.place(slot);
@@ -166,7 +171,6 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
 
   #detach(): void {
     const refers = this.#refers;
-    refers?.opens?.endOpening(this);
     refers?.closes?.endEmptying();
     this.#descriptor?.detach(this);
     refers?.also?.detach(this);
@@ -188,9 +192,13 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
     if (more) {
       // A timeout that fires just when it is cancelled is not found by the kernel (ENOENT), and goes on: so ask again.
       if (this.#stopping && this.op.opcode === IORING_OP_TIMEOUT) this.#giveUp();
+      // The next one would take a place that is set aside for others.
+      else if (this.#refers?.opens?.full) this.#end(errorOf(this.op, ENFILE));
       else if (this.#results.length >= this.#highWater) this.#stop();
       return;
     }
+    // (Only now: what has been opened counts as taken by now.)
+    this.#refers?.opens?.endOpening(this);
     for (const then of this.#stopped.splice(0)) then();
     if (this.#waiters.length > 0) this.#arm();
   }

@@ -1,10 +1,11 @@
+import { UringUnavailableError } from '@ouro/native';
 import { checkSignal } from './cancel.ts';
 import { invalidType } from './errors.ts';
 import { awaitFast, Future } from './future.ts';
 import type { OpOptions } from './op-options.ts';
 import type { RunOptions } from './options.ts';
-import { configure, reactor } from './reactor.ts';
 import { checkScope, Scope } from './scope.ts';
+import { configure, reactor } from './thread.ts';
 import { bound } from './time.ts';
 
 /** How a task is started. */
@@ -115,12 +116,24 @@ export function spawn<T>(
  */
 export function run<T>(main: (task: Task<unknown>) => T | PromiseLike<T>, options?: RunOptions): Task<T> {
   if (typeof main !== 'function') throw invalidType('main', 'of type function', main);
-  if (options !== undefined) configure(options);
+  const denied = options === undefined ? null : refusalOf(options);
   return spawn(
     (task) => {
+      if (denied !== null) throw denied;
       reactor();
       return main(task);
     },
     { name: main.name || 'main' },
   );
+}
+
+/** Sets the options; what throws here are arguments that are wrong, and not a ring that is switched off. */
+function refusalOf(options: RunOptions): UringUnavailableError | null {
+  try {
+    configure(options);
+    return null;
+  } catch (error) {
+    if (error instanceof UringUnavailableError) return error;
+    throw error;
+  }
 }

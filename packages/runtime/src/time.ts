@@ -3,9 +3,9 @@ import { followersOf, type Members } from './cancel.ts';
 import { Deadline } from './deadline.ts';
 import { type Future, rejected, type Steps, startFlow } from './future.ts';
 import { nothing, Op, opKind } from './op.ts';
-import { checkMs, NO_TIMEOUT, type OpOptions, refusal, timeoutOf } from './op-options.ts';
+import { checkMs, limitsOf, NO_TIMEOUT, type OpOptions, refusal, timeoutOf } from './op-options.ts';
 import { begin, Operation } from './operation.ts';
-import { reactor } from './reactor.ts';
+import { reactor } from './thread.ts';
 import { placeTimespec } from './timespec.ts';
 
 /** What `sleep` takes. */
@@ -69,6 +69,13 @@ export function bound<F extends Future<unknown>>(future: F, options: OpOptions |
   return future;
 }
 
+/** Whether there is something that has to be told when a future of these options has settled. */
+function isFollowed(options: OpOptions | undefined): boolean {
+  if (options === undefined) return false;
+  const { signal, scope } = options;
+  return signal !== undefined || scope !== undefined || timeoutOf(options) !== NO_TIMEOUT;
+}
+
 /** Cancels `future` after `ms`, unless it has settled, in a way that makes its error an `ETIMEDOUT`. */
 export function expire(future: Future<unknown>, ms: number, refed = true): void {
   const deadline = new Deadline(future, ms, refed);
@@ -77,7 +84,8 @@ export function expire(future: Future<unknown>, ms: number, refed = true): void 
 
 /** Runs `body` as one future. Steps that must not be cancelled (closing, say) are simply not handed to `step`. */
 export function flow<T>(body: (steps: Steps) => Promise<T>, options?: OpOptions, refed = true): Future<T> {
-  const refused = refusal(options);
+  const limits = limitsOf(options);
+  const refused = refusal(limits);
   if (refused !== undefined) return rejected(refused);
-  return bound(startFlow(body), options, refed);
+  return bound(startFlow(body, isFollowed(limits)), limits, refed);
 }

@@ -1,4 +1,4 @@
-import { reactor } from './reactor.ts';
+import { reactor } from './thread.ts';
 
 export type { TracedOp } from './tracer.ts';
 

@@ -3,7 +3,7 @@ import { awaitFast } from './future.ts';
 import type { Op } from './op.ts';
 import { NO_TIMEOUT } from './op-options.ts';
 import { Operation } from './operation.ts';
-import { reactor } from './reactor.ts';
+import { reactor } from './thread.ts';
 
 /** When a transfer goes on after the kernel moved fewer bytes than asked. */
 export type Until =

@@ -1,6 +1,6 @@
 import { type EventLoopUtilization, performance } from 'node:perf_hooks';
 import { IDLE_NS } from '@ouro/native/layout';
-import { existingReactor } from './reactor.ts';
+import { existingReactor } from './thread.ts';
 
 /** How busy this thread was: times in milliseconds, `utilization` from 0 to 1. */
 export interface Utilization {

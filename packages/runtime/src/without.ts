@@ -1,4 +1,4 @@
-import { OPCODE_NAMES } from '@ouro/native/abi';
+import { OPCODE_NAMES, OURO_OP_FIRST, OURO_OPCODE_NAMES } from '@ouro/native/abi';
 import { outOfRange } from './errors.ts';
 
 /**
@@ -14,7 +14,10 @@ export function withoutOpcodes(env: NodeJS.ProcessEnv = process.env): ReadonlySe
 }
 
 function opcodeNamed(name: string): number {
-  const opcode = OPCODE_NAMES.indexOf(name.toUpperCase().replace(/^IORING_OP_/, ''));
-  if (opcode < 0) throw outOfRange('OURO_WITHOUT', 'names of ops such as READ,FTRUNCATE', name);
-  return opcode;
+  const plain = name.toUpperCase().replace(/^(IORING|OURO)_OP_/, '');
+  const opcode = OPCODE_NAMES.indexOf(plain);
+  if (opcode >= 0) return opcode;
+  const own = OURO_OPCODE_NAMES.indexOf(plain);
+  if (own >= 0) return OURO_OP_FIRST + own;
+  throw outOfRange('OURO_WITHOUT', 'names of ops such as READ,FTRUNCATE', name);
 }

@@ -95,10 +95,7 @@ describe('a buffer pool', () => {
   });
 
   it('is found by reads and writes: they become READ_FIXED and WRITE_FIXED', async () => {
-    const { read, write } = (await import('../../fs/dist/op/transfer.js')) as {
-      read(fd: number, view: Buffer, position: number): { opcode: number; buf: number };
-      write: unknown;
-    };
+    const { read, write } = await import('../../fs/src/op/transfer.ts');
     using pool = new BufferPool({ count: 1, size: 4096 });
     using lease = pool.lease();
     expect(write).toBeTypeOf('function');

@@ -83,13 +83,15 @@ describe('where a call of io_uring ends the process', () => {
     const { stdout, code } = await runProgram(
       `
         import { run } from '@ouro/runtime';
-        for (const insisting of [{ sqpoll: true }, { iopoll: true }]) {
+        for (const insisting of [{ sqpoll: true }, { iopoll: true }, { driver: 'uring' }]) {
           try { await run(() => {}, insisting); } catch (error) { console.log(error.code, error.message); }
         }
       `,
       { under: seccomp.kill(), env: { OURO_DRIVER: 'poll' } },
     );
-    expect(stdout).toMatch(/^ERR_OUT_OF_RANGE .*sqpoll.*'poll'.*\nERR_OUT_OF_RANGE .*iopoll.*'poll'.*\n$/);
+    expect(stdout).toMatch(
+      /^ERR_OURO_URING_UNAVAILABLE .*sqpoll.*\nERR_OURO_URING_UNAVAILABLE .*iopoll.*\nERR_OURO_URING_UNAVAILABLE .*'uring'.*\n$/,
+    );
     expect(code).toBe(0);
   });
 
@@ -120,6 +122,27 @@ describe('where a call of io_uring ends the process', () => {
       { under: seccomp.kill(), env: { OURO_DRIVER: 'poll' } },
     );
     expect({ stdout, stderr, code }).toEqual({ stdout: 'poll\npoll\n', stderr: '', code: 0 });
+  });
+
+  it('nor do workers that have another environment', async () => {
+    const { stdout, signal } = await runProgram(
+      `
+        import { Worker } from 'node:worker_threads';
+        import { once } from 'node:events';
+        const source = \`
+          import { parentPort } from 'node:worker_threads';
+          import { metrics, run, sleep } from \${JSON.stringify(import.meta.resolve('@ouro/runtime'))};
+          await run(() => sleep(1));
+          parentPort.postMessage(metrics().driver);
+        \`;
+        const url = new URL('data:text/javascript,' + encodeURIComponent(source));
+        for (const env of [{}, { OURO_DRIVER: 'uring' }, { OURO_DRIVER: 'fusion' }]) {
+          console.log((await once(new Worker(url, { env }), 'message'))[0]);
+        }
+      `,
+      { under: seccomp.kill(), env: { OURO_DRIVER: 'poll' } },
+    );
+    expect({ stdout, signal }).toEqual({ stdout: 'poll\npoll\npoll\n', signal: null });
   });
 
   it.each([[[]], [['--json']]])('ouro doctor %j with OURO_DRIVER=poll makes none', async (options) => {

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
-import { OPCODE_NAMES, OPCODE_SINCE } from '@ouro/native/abi';
+import * as abi from '@ouro/native/abi';
+import { OPCODE_NAMES, OPCODE_SINCE, OURO_OP_FIRST, OURO_OPCODE_NAMES } from '@ouro/native/abi';
 import { describe, expect, it } from 'vitest';
 
 const table = readFileSync(new URL('../../../docs/ops.md', import.meta.url), 'utf8');
@@ -17,6 +18,14 @@ describe('docs/ops.md', () => {
         own.some((row) => row.split('|')[2].includes(since)),
         `its kernel, ${since}`,
       ).toBe(true);
+    },
+  );
+
+  it.each(OURO_OPCODE_NAMES.map((name, index) => ({ name, opcode: OURO_OP_FIRST + index })))(
+    'says what becomes of $name, an op of our own',
+    ({ name, opcode }) => {
+      expect(named).toContain(name);
+      expect(new Map(Object.entries(abi)).get(`OURO_OP_${name}`)).toBe(opcode);
     },
   );
 

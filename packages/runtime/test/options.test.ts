@@ -20,6 +20,7 @@ const defaults = {
   minWaitCompletions: 0,
   minWaitUs: 0,
   fixedFiles: 1024,
+  receiveMemory: 4096,
   boundedWorkers: 0,
   unboundedWorkers: 0,
 };
@@ -57,6 +58,7 @@ describe('the options of a ring', () => {
     [{ spin: { max: 7, share: 0 } }, off],
     [{ minWait: { completions: 4, us: 50 } }, { minWaitCompletions: 4, minWaitUs: 50 }],
     [{ fixedFiles: 1_048_576 }, { fixedFiles: 1_048_576 }],
+    [{ receiveMemory: 64 }, { receiveMemory: 64 }],
     [{ workers: { bounded: 4 } }, { boundedWorkers: 4 }],
     [{ workers: { bounded: 4, unbounded: 5 } }, { boundedWorkers: 4, unboundedWorkers: 5 }],
   ])('%j are taken', (options, expected) => {
@@ -93,6 +95,8 @@ describe('the options of a ring', () => {
     [{ minWait: { completions: 1, us: 5 } }, 'RangeError', 'options.minWait.completions'],
     [{ minWait: { completions: 4 } }, 'TypeError', 'options.minWait.us'],
     [{ fixedFiles: 0 }, 'RangeError', 'options.fixedFiles'],
+    [{ receiveMemory: 32 }, 'RangeError', 'options.receiveMemory'],
+    [{ receiveMemory: 96 }, 'RangeError', 'options.receiveMemory'],
     [{ fixedFiles: '1' }, 'TypeError', 'options.fixedFiles'],
     [{ workers: 4 }, 'TypeError', 'options.workers'],
     [{ workers: [] }, 'TypeError', 'options.workers'],
@@ -124,6 +128,7 @@ describe('the environment', () => {
     ['OURO_SPIN', '20', { spinMax: 20, spinShare: 0.1 }],
     ['OURO_MIN_WAIT', '8:100', { minWaitCompletions: 8, minWaitUs: 100 }],
     ['OURO_FIXED_FILES', '4096', { fixedFiles: 4096 }],
+    ['OURO_RECEIVE_MEMORY', '65536', { receiveMemory: 65_536 }],
     ['OURO_WORKERS', '4:0', { boundedWorkers: 4 }],
     ['OURO_WORKERS', '4:5', { boundedWorkers: 4, unboundedWorkers: 5 }],
     ['OURO_ENTRIES', '', {}],
@@ -156,9 +161,40 @@ describe('the environment', () => {
     );
   });
 
+  it.each<RunOptions>([{}, { driver: 'fusion' }, { driver: 'poll' }, { spin: true }])(
+    'OURO_DRIVER=poll holds whatever the program says: %j',
+    (options) => {
+      expect(ringConfig(options, { OURO_DRIVER: 'poll' }).wanted).toBe('poll');
+    },
+  );
+
+  it.each<RunOptions>([
+    { driver: 'uring' },
+    { sqpoll: true },
+    { iopoll: true },
+    { driver: 'fusion', sqpoll: {} },
+  ])('OURO_DRIVER=poll refuses a program that insists on the ring: %j', (options) => {
+    expect(() => ringConfig(options, { OURO_DRIVER: 'poll' })).toThrow(
+      expect.objectContaining({
+        code: 'ERR_OURO_URING_UNAVAILABLE',
+        reason: 'switch',
+        message: expect.stringContaining('OURO_DRIVER=poll') as string,
+      }) as Error,
+    );
+  });
+
+  it.each(['OURO_SQPOLL', 'OURO_IOPOLL'])('OURO_DRIVER=poll and %s=1 contradict each other', (name) => {
+    expect(() => ringConfig({}, { OURO_DRIVER: 'poll', [name]: '1' })).toThrow(
+      expect.objectContaining({
+        name: 'RangeError',
+        message: expect.stringContaining(`"${name}"`) as string,
+      }) as Error,
+    );
+  });
+
   it('gives way to what the program says', () => {
     const env = {
-      OURO_DRIVER: 'poll',
+      OURO_DRIVER: 'fusion',
       OURO_ENTRIES: '63',
       OURO_SQPOLL: '1',
       OURO_IOPOLL: '1',
@@ -243,7 +279,7 @@ describe('options once the ring runs', () => {
       { env: { OURO_SQPOLL: '' } },
     );
     expect(stdout).toContain('ERR_OURO_RING_ACTIVE');
-    expect(stdout).toContain('spinMax from 20 to ');
+    expect(stdout).toContain('spin.max from 20 to ');
     expect(stdout).toContain('fixedFiles from 1024 to 9');
     expect(stdout).not.toContain('sqEntries');
   });

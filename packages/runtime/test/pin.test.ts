@@ -1,7 +1,17 @@
 import { Script } from 'node:vm';
-import { metrics } from '@ouro/runtime';
-import { addressOf, Bounce, lengthOf, reactor, UNSTABLE } from '@ouro/runtime/driver';
+import { BufferPool, metrics } from '@ouro/runtime';
+import {
+  addressOf,
+  Bounce,
+  fixedIndexOf,
+  lengthOf,
+  lent,
+  NOT_FIXED,
+  reactor,
+  UNSTABLE,
+} from '@ouro/runtime/driver';
 import { describe, expect, it } from 'vitest';
+import { runProgram } from '../../../testing/program.ts';
 
 const native = (): ReturnType<typeof reactor>['addon'] => reactor().addon;
 
@@ -97,6 +107,47 @@ describe('the address of memory', () => {
   });
 });
 
+describe('memory that is lent', () => {
+  it('is that of the view if it is long, and can be transferred all the same', () => {
+    const bytes = new Uint8Array(100_000).fill(7);
+    const part = bytes.subarray(10);
+    const { address, length, fixed } = lent(part);
+    expect([address, length, fixed]).toEqual([native().addressOf(part), 99_990, NOT_FIXED]);
+    const moved = structuredClone(bytes.buffer, { transfer: [bytes.buffer] });
+    expect([bytes.length, moved.byteLength]).toEqual([0, 100_000]);
+    // Still there, under its new owner.
+    expect(native().addressOf(new Uint8Array(moved, 10))).toBe(address);
+  });
+
+  it.each([
+    ['short', new Uint8Array(1000)],
+    ['resizable', new Uint8Array(resizable(100_000, 200_000))],
+  ])('is a copy if it is %s', (_, bytes) => {
+    const { address, length, hold } = lent(bytes.fill(7));
+    expect(hold).toBeInstanceOf(Bounce);
+    bytes.fill(8);
+    expect((hold as Bounce).bytes.equals(Buffer.alloc(length, 7))).toBe(true);
+    expect([address, length]).toEqual([(hold as Bounce).address, bytes.length]);
+  });
+
+  it('is what it was if it is nailed down already, shared or registered', () => {
+    const nailed = new Uint8Array(100);
+    expect(lent(nailed).address).not.toBe(addressOf(nailed));
+    expect(lent(nailed).address).toBe(addressOf(nailed));
+    const shared = new Uint8Array(new SharedArrayBuffer(100));
+    expect(lent(shared).address).toBe(native().addressOf(shared));
+    using pool = new BufferPool({ count: 1, size: 4096 });
+    using lease = pool.lease();
+    expect(lent(lease.buffer).fixed).toBe(fixedIndexOf(lease.buffer));
+  });
+
+  it('of a detached buffer is a TypeError', () => {
+    const bytes = new Uint8Array(100_000);
+    structuredClone(bytes.buffer, { transfer: [bytes.buffer] });
+    expect(() => lent(bytes)).toThrow(TypeError);
+  });
+});
+
 describe('a bounce', () => {
   it('copies as much back as there still is room for', () => {
     const buffer = resizable(8, 16);
@@ -105,5 +156,58 @@ describe('a bounce', () => {
     buffer.resize(3);
     expect(bounce.copyBack(8)).toBe(3);
     expect([...new Uint8Array(buffer)]).toEqual([7, 7, 7]);
+  });
+});
+
+// Node 24 ends the process where it has to take memory away that has been nailed down.
+describe('nailing memory down', () => {
+  it('lets a thread end that has used the memory of another addon', async () => {
+    const { code, stdout, stderr } = await runProgram(
+      `
+      import { Worker } from 'node:worker_threads';
+      const use = \`
+        import { parentPort, workerData } from 'node:worker_threads';
+        import { addressOf, nop, reactor } from '@ouro/runtime/driver';
+        const memory = new Uint8Array(reactor().addon.allocate(65536)); // made as any addon makes memory of its own known
+        globalThis.used = [memory, addressOf(memory)];
+        await nop();
+        parentPort.postMessage(memory.length);
+        if (workerData === 'terminate') setInterval(() => {}, 1000);
+      \`;
+      for (const workerData of ['end', 'terminate']) {
+        const worker = new Worker(use, { eval: true, workerData });
+        const ended = new Promise((done) => worker.once('exit', done));
+        console.log(await new Promise((done) => worker.once('message', done)));
+        if (workerData === 'terminate') worker.terminate();
+        await ended;
+      }
+      `,
+    );
+    expect({ code, stdout, stderr }).toEqual({ code: 0, stdout: '65536\n65536\n', stderr: '' });
+  });
+
+  it('lets the memory of a WebAssembly module grow', async () => {
+    const { code, stdout, stderr } = await runProgram(`
+      import { addressOf } from '@ouro/runtime/driver';
+      for (const limits of [{ initial: 1, maximum: 4 }, { initial: 1 }, { initial: 0, maximum: 4 }]) {
+        const memory = new WebAssembly.Memory(limits);
+        const view = new Uint8Array(memory.buffer);
+        addressOf(view);
+        const before = memory.buffer.byteLength;
+        memory.grow(2);
+        console.log(view.length, memory.buffer.byteLength - before);
+      }
+      const plain = new Uint8Array(65536 * 3);
+      addressOf(plain);
+      try {
+        structuredClone(plain.buffer, { transfer: [plain.buffer] });
+      } catch {}
+      console.log(plain.length);
+    `);
+    expect({ code, stdout, stderr }).toEqual({
+      code: 0,
+      stdout: '0 131072\n0 131072\n0 131072\n196608\n',
+      stderr: '',
+    });
   });
 });

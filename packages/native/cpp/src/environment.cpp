@@ -1,13 +1,24 @@
 #include "environment.hpp"
 
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "poll/poll_engine.hpp"
 
 namespace ouro {
 namespace {
+
+// What the kernel writes before the data of a control message; its CMSG_ALIGN.
+struct ControlHeader {
+  size_t length;
+  int level;
+  int type;
+};
+constexpr size_t kControlAlign = sizeof(size_t);
+constexpr int kScmPidfd = 4;
 
 constexpr size_t kSharedSize = kLinkedClosesOffset + kLinkedCloses * sizeof(LinkedClose);
 
@@ -63,7 +74,7 @@ int Environment::open(bool poll, const UringOptions& options, Napi::Function dis
   if (poll) {
     engine_ = PollEngine::create(options.sq_entries, loop_, memory(), error);
   } else {
-    engine_ = Uring::create(options, memory(), error);
+    engine_ = open_ring(options, memory(), error);
   }
   if (!engine_) return error;
   hook_ = std::make_unique<LoopHook>(env_, loop_, *engine_);
@@ -87,6 +98,32 @@ uint8_t* Environment::allocate_for_fds(size_t size) {
   return data;
 }
 
+uint8_t* Environment::allocate_for_control(size_t cells, size_t cell) {
+  uint8_t* data = allocate(cells * cell);
+  for (size_t i = 0; data != nullptr && i < cells; ++i) control_cells_.emplace_back(data + i * cell, cell);
+  return data;
+}
+
+// A worker may be terminated between the kernel, which has put descriptors there, and JavaScript.
+void Environment::close_passed() {
+  for (const auto& cell : control_cells_) {
+    for (size_t at = 0; at + sizeof(ControlHeader) <= cell.size();) {
+      ControlHeader header;
+      std::memcpy(&header, cell.data() + at, sizeof(header));
+      if (header.length < sizeof(header) || header.length > cell.size() - at) break;
+      if (header.level == SOL_SOCKET && (header.type == SCM_RIGHTS || header.type == kScmPidfd)) {
+        for (size_t i = at + sizeof(header); i + sizeof(int) <= at + header.length; i += sizeof(int)) {
+          int fd;
+          std::memcpy(&fd, cell.data() + i, sizeof(fd));
+          if (fd >= 0) ::close(fd);
+        }
+      }
+      at += (header.length + kControlAlign - 1) & ~(kControlAlign - 1);
+    }
+  }
+  control_cells_.clear();
+}
+
 void Environment::own(int fd) {
   if (static_cast<size_t>(fd) >= fd_table_.size()) return;
   fd_table_.data()[fd] = 1;
@@ -103,6 +140,7 @@ void Environment::shutdown() {
     }
   }
   written_fds_.clear();
+  close_passed();
   const auto destroy = [this] {
     napi_async_cleanup_hook_handle cleanup = cleanup_;
     std::unique_ptr<Environment> self(this);

@@ -12,11 +12,17 @@ namespace {
 // (fd) -> bytes of a regular file as far as the kernel knows them without asking anybody (AT_STATX_DONT_SYNC), -1
 // for what is not a regular file or cannot be asked. Through the ring the same costs a kernel thread.
 Napi::Value SizeHint(const Napi::CallbackInfo& info) {
-  struct statx answer {};
   const int fd = info[0].As<Napi::Number>().Int32Value();
+#ifdef OURO_LINUX
+  struct statx answer {};
   const int result = ::statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE | STATX_SIZE, &answer);
   const bool known = result == 0 && S_ISREG(answer.stx_mode);
   return Napi::Number::New(info.Env(), known ? static_cast<double>(answer.stx_size) : -1);
+#else
+  struct stat answer {};
+  const bool known = ::fstat(fd, &answer) == 0 && S_ISREG(answer.st_mode);
+  return Napi::Number::New(info.Env(), known ? static_cast<double>(answer.st_size) : -1);
+#endif
 }
 
 // (fd, position) -> the position that its next op without one begins at, or -errno (ESPIPE for what has none). Puts it

@@ -21,6 +21,7 @@ std::unique_ptr<Fusion> Fusion::create(const SharedMemory& memory, uv_loop_t* lo
   own.control = fusion->control_page_.at<Control>(0);
   own.batch = {};
   own.closing = &memory.control->closing;
+  own.others_close = true;
   fusion->beside_ = PollEngine::create(kEntries, loop, own, error);
   if (fusion->beside_ == nullptr) return nullptr;
   const int fd = fusion->beside_->readiness_fd();
@@ -54,12 +55,15 @@ int Fusion::flush() {
 }
 
 int Fusion::submit_and_wait(int64_t timeout_ns) {
-  if (beside_->queued() > 0 || beside_->in_flight() > 0) beside_->submit_and_wait(0);
+  if (beside_->queued() > 0 || beside_->in_flight() > 0) beside_->turn();
   if (beside_->has_completions()) timeout_ns = 0;
   if (const int64_t next_ns = beside_->next_timer_ns(); next_ns >= 0) {
     timeout_ns = timeout_ns < 0 ? next_ns : std::min(timeout_ns, next_ns);
   }
-  return ring_->submit_and_wait(timeout_ns);
+  const int result = ring_->submit_and_wait(timeout_ns);
+  // What woke us may be a thread that is done. Its op is told now, and the next one on its way before libuv hears of it.
+  beside_->gather();
+  return result;
 }
 
 uint32_t Fusion::reap() {

@@ -36,16 +36,14 @@ GetBackingStore find_get_backing_store() {
 // collects the ArrayBuffer; undefined where this Node cannot do that. Detaching only moves the ownership: with one
 // owner more the memory outlives it.
 Napi::Value Hold(const Napi::CallbackInfo& info) {
-  static const GetBackingStore get_backing_store = find_get_backing_store();
   Napi::Env env = info.Env();
   napi_value buffer;
   bool plain = false;
-  if (get_backing_store == nullptr ||
-      napi_get_typedarray_info(env, info[0], nullptr, nullptr, nullptr, &buffer, nullptr) != napi_ok ||
+  if (napi_get_typedarray_info(env, info[0], nullptr, nullptr, nullptr, &buffer, nullptr) != napi_ok ||
       napi_is_arraybuffer(env, buffer, &plain) != napi_ok || !plain) {
     return env.Undefined();
   }
-  auto store = std::make_unique<BackingStore>(get_backing_store(reinterpret_cast<v8::ArrayBuffer*>(buffer)));
+  auto store = std::make_unique<BackingStore>(backing_store(buffer));
   if (*store == nullptr) return env.Undefined();
   napi_value holder;
   const auto release = [](napi_env, void* data, void*) {
@@ -72,6 +70,13 @@ Napi::Value AddressOf(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void keep_memory() { kept = true; }
+bool memory_is_kept() { return kept; }
+
+BackingStore backing_store(napi_value array_buffer) {
+  static const GetBackingStore get_backing_store = find_get_backing_store();
+  if (get_backing_store == nullptr) return nullptr;
+  return get_backing_store(reinterpret_cast<v8::ArrayBuffer*>(array_buffer));
+}
 
 void export_memory_calls(Napi::Env env, Napi::Object exports) {
   exports.Set("addressOf", Napi::Function::New<AddressOf>(env, "addressOf"));

@@ -1,6 +1,7 @@
 #include "socket.hpp"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -22,7 +23,12 @@ Napi::Value answer(const Napi::CallbackInfo& info, int result) {
 
 // (domain, type, protocol) -> descriptor. Blocking, as io_uring wants it: it would answer EAGAIN otherwise.
 Napi::Value Socket(const Napi::CallbackInfo& info) {
+#ifdef SOCK_CLOEXEC
   const int fd = ::socket(integer(info, 0), integer(info, 1) | SOCK_CLOEXEC, integer(info, 2));
+#else
+  const int fd = ::socket(integer(info, 0), integer(info, 1), integer(info, 2));
+  if (fd >= 0) ::fcntl(fd, F_SETFD, FD_CLOEXEC);
+#endif
   if (fd >= 0) {
     if (Environment* environment = Environment::of(info.Env()); environment != nullptr) environment->own(fd);
   }
@@ -40,14 +46,47 @@ Napi::Value Listen(const Napi::CallbackInfo& info) {
   return answer(info, ::listen(integer(info, 0), integer(info, 1)));
 }
 
-// (fd, level, name, integer value)
+// (fd, SHUT_*). The ring's own op goes by way of a kernel thread.
+Napi::Value Shutdown(const Napi::CallbackInfo& info) {
+  return answer(info, ::shutdown(integer(info, 0), integer(info, 1)));
+}
+
+// (fd, typed array, MSG_* flags) -> bytes that the socket has taken, or -errno. With MSG_DONTWAIT it never waits.
+Napi::Value Send(const Napi::CallbackInfo& info) {
+  void* data = nullptr;
+  size_t length = 0;
+  napi_value buffer;
+  size_t offset = 0;
+  if (napi_get_typedarray_info(info.Env(), info[1], nullptr, &length, &data, &buffer, &offset) != napi_ok) {
+    return Napi::Number::New(info.Env(), -EINVAL);
+  }
+  if (Environment* environment = Environment::of(info.Env()); environment != nullptr) {
+    environment->control()->api_calls += 1;
+  }
+  const ssize_t sent = ::send(integer(info, 0), data, length, integer(info, 2));
+  return Napi::Number::New(info.Env(), static_cast<double>(sent < 0 ? -errno : sent));
+}
+
+// (fd, level, name, integer value, or the bytes of a struct)
 Napi::Value SetSockOpt(const Napi::CallbackInfo& info) {
+  if (info[3].IsTypedArray()) {
+    const auto bytes = info[3].As<Napi::Uint8Array>();
+    return answer(info, ::setsockopt(integer(info, 0), integer(info, 1), integer(info, 2), bytes.Data(),
+                                     static_cast<socklen_t>(bytes.ByteLength())));
+  }
   const int value = integer(info, 3);
   return answer(info, ::setsockopt(integer(info, 0), integer(info, 1), integer(info, 2), &value, sizeof(value)));
 }
 
-// (fd, level, name) -> value or -errno. Only for options whose value is never negative.
+// (fd, level, name) -> value or -errno. Only for options whose value is never negative. With room for the bytes of a struct
+// behind that: their number.
 Napi::Value GetSockOpt(const Napi::CallbackInfo& info) {
+  if (info[3].IsTypedArray()) {
+    auto room = info[3].As<Napi::Uint8Array>();
+    auto length = static_cast<socklen_t>(room.ByteLength());
+    const int got = ::getsockopt(integer(info, 0), integer(info, 1), integer(info, 2), room.Data(), &length);
+    return answer(info, got < 0 ? got : static_cast<int>(length));
+  }
   int value = 0;
   socklen_t size = sizeof(value);
   const int result = ::getsockopt(integer(info, 0), integer(info, 1), integer(info, 2), &value, &size);
@@ -124,6 +163,8 @@ void export_socket_calls(Napi::Env env, Napi::Object exports) {
   exports.Set("sockaddr", Napi::Function::New<SockAddr>(env, "sockaddr"));
   exports.Set("bind", Napi::Function::New<Bind>(env, "bind"));
   exports.Set("listen", Napi::Function::New<Listen>(env, "listen"));
+  exports.Set("shutdown", Napi::Function::New<Shutdown>(env, "shutdown"));
+  exports.Set("send", Napi::Function::New<Send>(env, "send"));
   exports.Set("setsockopt", Napi::Function::New<SetSockOpt>(env, "setsockopt"));
   exports.Set("getsockopt", Napi::Function::New<GetSockOpt>(env, "getsockopt"));
   exports.Set("getsockname", Napi::Function::New<Name<getsockname_call>>(env, "getsockname"));

@@ -1,34 +1,14 @@
-// Raw system calls and owners of what they return.
+// Owners of descriptors and mappings.
 #pragma once
 
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
 
-#include "abi.hpp"
-
 namespace ouro::sys {
-
-// Every wrapper returns the kernel's own result: zero or more on success, -errno on failure.
-inline int result(long value) { return value < 0 ? -errno : static_cast<int>(value); }
-
-inline int io_uring_setup(uint32_t entries, io_uring_params* params) {
-  return result(::syscall(__NR_io_uring_setup, entries, params));
-}
-
-inline int io_uring_enter(int fd, uint32_t to_submit, uint32_t min_complete, uint32_t flags, const void* arg,
-                          size_t arg_size) {
-  return result(::syscall(__NR_io_uring_enter, fd, to_submit, min_complete, flags, arg, arg_size));
-}
-
-inline int io_uring_register(int fd, uint32_t opcode, const void* arg, uint32_t nr_args) {
-  return result(::syscall(__NR_io_uring_register, fd, opcode, arg, nr_args));
-}
 
 class Fd {
  public:
@@ -45,6 +25,8 @@ class Fd {
   ~Fd() { reset(); }
   int get() const { return fd_; }
   explicit operator bool() const { return fd_ >= 0; }
+  // The descriptor, which is the caller's to close.
+  int release() { return std::exchange(fd_, -1); }
   void reset() {
     if (fd_ >= 0) ::close(std::exchange(fd_, -1));
   }
@@ -70,7 +52,10 @@ class Mapping {
 
   // Empty on failure, with errno set.
   static Mapping map(size_t size, int fd, off_t offset) {
-    const int flags = fd >= 0 ? MAP_SHARED | MAP_POPULATE : MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    int flags = fd >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+#ifdef MAP_POPULATE
+    if (fd >= 0) flags |= MAP_POPULATE;
+#endif
     void* data = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, flags, fd, offset);
     Mapping mapping;
     if (data != MAP_FAILED) {

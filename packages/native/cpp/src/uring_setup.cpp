@@ -36,6 +36,19 @@ constexpr uint32_t kSmallestRing = 8;
 
 }  // namespace
 
+std::unique_ptr<Engine> open_ring(const UringOptions& options, const SharedMemory& memory, int& error) {
+  return Uring::create(options, memory, error);
+}
+
+int try_ring(uint32_t setup_flags, uint32_t cpu) {
+  io_uring_params params{};
+  params.flags = setup_flags;
+  params.sq_thread_cpu = cpu;
+  const int fd = sys::io_uring_setup(8, &params);
+  const sys::Fd ring(fd);
+  return std::min(fd, 0);
+}
+
 std::unique_ptr<Uring> Uring::create(const UringOptions& options, const SharedMemory& memory, int& error) {
   std::unique_ptr<Uring> ring(new Uring(memory));  // the constructor is private: make_unique cannot reach it
   error = ring->setup(options);

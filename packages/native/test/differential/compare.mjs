@@ -6,8 +6,9 @@ export function difference(program, kernel, poll) {
   for (const [engine, { lost, thrown }] of Object.entries({ kernel, poll })) {
     if ((lost ?? thrown) !== undefined) return `the ${engine} engine ${lost ?? thrown}`;
   }
-  const a = normal(program, kernel);
-  const b = normal(program, poll);
+  const settled = !kernel.unsettled && !poll.unsettled;
+  const a = normal(program, kernel, settled);
+  const b = normal(program, poll, settled);
   const path = [];
   return differs(a, b, path)
     ? `${path.join('.')}: ${show(at(a, path))} in the kernel, ${show(at(b, path))} in poll`
@@ -34,17 +35,20 @@ function differs(a, b, path) {
 }
 
 /** The account without what the engines need not agree on: see docs/engines.md. */
-function normal(program, account) {
+function normal(program, account, settled) {
   if (account.ops === undefined) return account;
   const specs = new Map(program.rounds.flat(2).map((spec) => [String(spec.id), spec]));
   const ops = {};
   for (const [id, result] of Object.entries(account.ops)) ops[id] = op(specs.get(id), result);
-  return { ...account, ops };
+  return settled ? { ...account, ops } : { ops, stuck: account.stuck };
 }
 
-function op(_spec, result) {
+function op(spec, result) {
   const { EINTR, ECANCELED } = abi;
   // Interrupted where it ran or given up where it waited: cancelled either way.
   const c = result.c.map(([res, flags]) => [res === EINTR ? ECANCELED : res, flags]);
-  return { ...result, c };
+  // Both tell that there is something anew, and perhaps of what was there already.
+  const polls = spec?.op === 'POLL_ADD' && (spec.len & 1) === 1;
+  const told = polls ? c.filter((each, i) => i === 0 || each.join() !== c[i - 1].join()) : c;
+  return { ...result, c: told };
 }

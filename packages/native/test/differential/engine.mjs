@@ -58,5 +58,6 @@ export class EngineProcess {
     const child = this.#child;
     this.#child = null;
     child?.stdin.end();
+    child?.kill('SIGKILL');
   }
 }

@@ -69,6 +69,9 @@ const TRANSFERS = new Set([
 ]);
 const OPENING = new Set(['OPENAT', 'OPENAT2', 'SOCKET', 'ACCEPT', 'FIXED_FD_INSTALL']);
 
+const LENDS = new Set(['SEND_ZC', 'SENDMSG_ZC']);
+const lent = ({ spec, cqes }) => LENDS.has(spec.op) && cqes.length > 0;
+
 const digest = (bytes) => createHash('sha1').update(bytes).digest('base64').slice(0, 10);
 
 /** Bytes that say where they come from. */
@@ -104,6 +107,16 @@ class Flight {
 }
 
 /** The memory and tables that all programs of a process use, one after the other. */
+const LEAVE_NO_TRACE = new Set([
+  'NOP',
+  'TIMEOUT',
+  'LINK_TIMEOUT',
+  'TIMEOUT_REMOVE',
+  'ASYNC_CANCEL',
+  'POLL_ADD',
+  'POLL_REMOVE',
+]);
+
 export class Machine {
   arrivals = 0;
   #r = reactor();
@@ -196,7 +209,12 @@ export class Machine {
       for (const round of program.rounds) await this.#round(round);
       await this.#giveUp();
       const state = await this.#state();
-      return { ops: this.#results(), ...state, ...(this.stuck.length > 0 && { stuck: this.stuck }) };
+      return {
+        ops: this.#results(),
+        ...state,
+        ...(this.#isUnsettled() && { unsettled: true }),
+        ...(this.stuck.length > 0 && { stuck: this.stuck }),
+      };
     } finally {
       await this.#tearDown();
     }
@@ -212,7 +230,6 @@ export class Machine {
 
   async #setUp() {
     const { dir } = this;
-    const { addon } = this.#r;
     writeFileSync(join(dir, 'a'), pattern(10_000, 1));
     writeFileSync(join(dir, 'b'), '');
     writeFileSync(join(dir, 'c'), pattern(3 * 4096, 2));
@@ -275,7 +292,6 @@ export class Machine {
     range[0] = DIRECT_PLACES / 2;
     range[1] = DIRECT_PLACES / 2;
     this.#register(abi.IORING_REGISTER_FILE_ALLOC_RANGE, range, 0);
-    void addon;
   }
 
   #sockaddr(where) {
@@ -295,7 +311,7 @@ export class Machine {
 
   async #pair(name, family, type, keep) {
     const { addon } = this.#r;
-    const listener = addon.socket(family, type | abi.SOCK_CLOEXEC, 0);
+    const listener = await this.#now('SOCKET', { fd: family, off: type | abi.SOCK_CLOEXEC });
     this.port = 0;
     const check = (result) => {
       if (result < 0) throw new Error(`setting up ${name}: ${result}`);
@@ -304,7 +320,7 @@ export class Machine {
     check(addon.bind(listener, new Uint8Array(this.#sockaddr(where))));
     check(addon.listen(listener, 4));
     if (family === abi.AF_INET) this.port = addon.getsockname(listener).port;
-    const first = addon.socket(family, type | abi.SOCK_CLOEXEC, 0);
+    const first = await this.#now('SOCKET', { fd: family, off: type | abi.SOCK_CLOEXEC });
     const address = this.#sockaddr(family === abi.AF_UNIX ? where : 'l0');
     check(await this.#now('CONNECT', { fd: first, addr: this.#put(address), off: address.length }));
     const second = await this.#now('ACCEPT', { fd: listener, flags: abi.SOCK_CLOEXEC });
@@ -342,7 +358,7 @@ export class Machine {
   }
 
   #give(name, bid) {
-    const { id, entries, size } = GROUPS[name];
+    const { entries, size } = GROUPS[name];
     const place = this.#ringAt.get(name);
     const entry = this.#bytes(place.ring + (place.tail & (entries - 1)) * 16, 16);
     entry.writeBigUInt64LE(BigInt(place.bytes + bid * size), 0);
@@ -351,7 +367,6 @@ export class Machine {
     place.tail++;
     this.#bytes(place.ring, 16).writeUInt16LE(place.tail & 0xffff, 14);
     this.lent[name].push(bid);
-    void id;
   }
 
   /** Gives all buffers back that have been used up. */
@@ -434,10 +449,8 @@ export class Machine {
       case 'room': {
         const address = this.#take(Math.max(given.n, 16));
         this.#bytes(address, 16).fill(0);
-        const size = spec.off;
         // The port is of the system's choice.
         this.extra.set(spec.id, () => `family ${this.#bytes(address, 2).readUInt16LE()}`);
-        void size;
         return address;
       }
       case 'size': {
@@ -520,34 +533,61 @@ export class Machine {
   // ---- rounds
 
   async #round(round) {
-    const must = [];
-    const flights = [];
+    const chains = [];
     let count = 0;
     for (const chain of round) count += chain.length;
     this.#r.reserve(Math.min(count + 1, this.#r.config.sqEntries));
     for (const chain of round) {
-      let waits = false;
-      let first = true;
+      const flights = [];
       for (const [index, spec] of chain.entries()) {
         if (spec.op === 'GIVE') {
           this.#giveBack(spec.group);
           continue;
         }
-        const flight = this.#push(spec, first && index === chain.length - 1, index < chain.length - 1);
-        first = false;
-        waits ||= this.#waits(spec);
+        const last = chain.slice(index + 1).every(({ op }) => op === 'GIVE');
+        const flight = this.#push(spec, flights.length === 0 && last, !last);
+        flight.limited = false;
+        if (spec.op === 'LINK_TIMEOUT' && spec.addr?.us <= LONG_US && flights.length > 0)
+          flights.at(-1).limited = true;
         flights.push(flight);
-        if (!waits) must.push(flight);
       }
+      chains.push(flights);
     }
-    await this.#rest(must, flights);
+    await this.#rest(chains);
   }
 
   /** Whether an op may wait for something for ever. */
   #waits(spec) {
     if (spec.op === 'TIMEOUT') return !(spec.addr?.us <= LONG_US);
-    if (TRANSFERS.has(spec.op)) return !/^f\d/.test(spec.fd);
+    if (TRANSFERS.has(spec.op)) return !this.#isFile(spec.fd);
     return WAITING.has(spec.op);
+  }
+
+  #isFile(name) {
+    if (/^(f\d|d0|x0|x1)$/.test(name) || typeof name === 'number') return true;
+    return /^OPEN/.test(this.flights.get(Number(/^n(\d+)/.exec(name)?.[1]))?.spec.op);
+  }
+
+  /** Whether an op of these chains, in which all before it have ended, is one that must end. */
+  #owes(chains) {
+    return chains.some((chain) => {
+      const next = chain.find((flight) => !flight.over && !lent(flight));
+      return next !== undefined && (next.limited || !this.#waits(next.spec));
+    });
+  }
+
+  /** Whether threads that work for this process are at it: the kernel's, or those of libuv. */
+  #works() {
+    return readdirSync('/proc/self/task').some((id) => {
+      if (Number(id) === process.pid) return false;
+      try {
+        return /^\d+ \((iou-wrk|node|libuv).*\) [RD]/.test(
+          readFileSync(`/proc/self/task/${id}/stat`, 'latin1'),
+        );
+      } catch {
+        return false;
+      }
+    });
   }
 
   #push(spec, alone, linked) {
@@ -628,16 +668,17 @@ export class Machine {
       }
     }
     // The second completion of a zero-copy send comes whenever the network has done with the memory.
-    const lends = spec.op === 'SEND_ZC' || spec.op === 'SENDMSG_ZC';
-    if (lends ? flight.cqes.length === 1 : flight.over) this.order.push(spec.id);
+    if (LENDS.has(spec.op) ? flight.cqes.length === 1 : flight.over) this.order.push(spec.id);
     if (flight.over) this.pending.delete(flight);
   }
 
-  async #rest(must, flights) {
+  async #rest(chains) {
     const until = Date.now() + STUCK_MS;
-    const onThread = flights.some(
-      ({ spec }) => spec.op === 'SPLICE' || spec.op === 'TEE' || ((spec.sqe ?? 0) & abi.IOSQE_ASYNC) !== 0,
-    );
+    const onThread = (chain) =>
+      chain.some(({ over }) => !over) &&
+      chain.some(
+        ({ spec }) => spec.op === 'SPLICE' || spec.op === 'TEE' || (spec.sqe & abi.IOSQE_ASYNC) !== 0,
+      );
     let quiet = 0;
     const enough = this.patient ? 5 : 3;
     for (let turns = 0; quiet < enough; turns++) {
@@ -645,12 +686,11 @@ export class Machine {
       await this.#now('NOP');
       await turn();
       if (this.patient && quiet > 0) await sleep(10);
-      else if (onThread && quiet > 0 && flights.some(({ over }) => !over)) await sleep(1);
-      const late = must.filter(({ over }) => !over);
-      if (late.length > 0) {
+      else if (quiet > 0 && chains.some(onThread)) await sleep(1);
+      if (this.#owes(chains) || (quiet + 1 >= enough && chains.some(onThread) && this.#works())) {
         quiet = 0;
         if (Date.now() > until) {
-          this.stuck.push(...late.map(({ spec }) => spec.id));
+          if (this.#owes(chains)) this.stuck.push('owes');
           return;
         }
         if (turns > 5) await sleep(1);
@@ -662,13 +702,16 @@ export class Machine {
 
   /** Cancels what still waits. */
   async #giveUp() {
-    this.given = new Set([...this.pending].map(({ spec }) => spec.id));
+    // (A zero-copy send that has ended may wait for the network to let go of the memory.)
+    this.given = new Set([...this.pending].filter((each) => !lent(each)).map(({ spec }) => spec.id));
     // What is linked behind them is begun when they end, and may be quicker than its own cancel.
     this.behind = new Set();
     for (const chain of this.program.rounds.flat()) {
       const waiting = chain.filter(({ id }) => this.given.has(id));
       for (const { id } of waiting.slice(1)) this.behind.add(id);
     }
+    // At once, so that the end of one wakes no other.
+    await Promise.all([...this.pending].map((target) => this.#now('ASYNC_CANCEL', { target })));
     for (const flight of [...this.pending]) {
       for (let tries = 0; !flight.over; tries++) {
         await this.#now('ASYNC_CANCEL', { target: flight });
@@ -681,6 +724,11 @@ export class Machine {
         }
       }
     }
+  }
+
+  /** Whether something that was cancelled behind what it is linked to may have been done all the same, or not. */
+  #isUnsettled() {
+    return [...this.behind].some((id) => !LEAVE_NO_TRACE.has(this.flights.get(id)?.spec.op));
   }
 
   // ---- what has become of it
@@ -784,16 +832,14 @@ export class Machine {
     }
     const none = Buffer.alloc(4 * DIRECT_PLACES, 0xff);
     await this.#now('FILES_UPDATE', { addr: this.#put(none), off: 0, len: DIRECT_PLACES });
-    for (const [name, { id, entries }] of Object.entries(GROUPS)) {
+    for (const { id, entries } of Object.values(GROUPS)) {
       if (entries === undefined) {
-        await this.#now('REMOVE_BUFFERS', { fd: 100 });
         await this.#clearLegacy(id);
         continue;
       }
       const request = new Uint32Array(10);
       request[3] = id;
       this.#register(abi.IORING_UNREGISTER_PBUF_RING, request, 1);
-      void name;
     }
     rmSync(this.dir, { recursive: true, force: true });
   }

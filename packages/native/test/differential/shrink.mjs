@@ -1,7 +1,7 @@
 /** Makes a program that fails smaller, for as long as it still fails. */
 
 /** @param fails runs a program on both engines; resolves to what differs, or null */
-export async function shrink(program, fails, budgetMs = 8000) {
+export async function shrink(program, fails, budgetMs = 30_000) {
   const until = Date.now() + budgetMs;
   let best = program;
   for (let again = true; again && Date.now() < until; ) {

@@ -34,6 +34,9 @@ const ALL = opKind<number>('async_cancel');
  * still have opened. `'any'`, and `POLL_ADD` as the opcode, find the runtime's own watch on Node's event loop as well: it is
  * counted, and put up again at once. Whatever else ouro has in flight (listeners, sleeps, inboxes) they really end.
  *
+ * Ops that the poll engine does beside the ring, as the kernel lacks them, are found as well; not by `fd` alone without `all`,
+ * and beside others of the ring they are not counted.
+ *
  * Futexes and waits for children that are found together count as one (6.18).
  *
  * Fails with ENOENT if there is nothing to be cancelled, unless all are asked for; with EALREADY if the op is being done

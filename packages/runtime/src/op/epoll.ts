@@ -7,8 +7,8 @@ import {
 } from '@ouro/native/abi';
 import { checkInteger, invalidType, outOfRange } from '../errors.ts';
 import { descriptorOf, nothing, Op, opKind, type Target } from '../op.ts';
-import { reactor } from '../reactor.ts';
 import { scratchOffset } from '../slots.ts';
+import { reactor } from '../thread.ts';
 
 const TWO_32 = 4_294_967_296;
 /** `struct epoll_event`: events, data. On x86-64 nothing is between the two. */

@@ -6,7 +6,7 @@ import {
 import { DirectDescriptor, files, installOp } from '../direct.ts';
 import { checkInteger, invalidType } from '../errors.ts';
 import { descriptorOf, Op, opKind } from '../op.ts';
-import { reactor } from '../reactor.ts';
+import { reactor } from '../thread.ts';
 
 const FILES_UPDATE = opKind<number>('files_update');
 

@@ -9,7 +9,7 @@ import {
 import { checkInteger, invalidType, outOfRange } from '../errors.ts';
 import { nothing, Op, opKind } from '../op.ts';
 import { addressOf } from '../pin.ts';
-import { reactor } from '../reactor.ts';
+import { reactor } from '../thread.ts';
 import { bufferOf, lengthOf } from '../view.ts';
 
 /** A word that threads share. */

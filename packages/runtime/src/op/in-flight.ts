@@ -2,9 +2,9 @@ import { invalidType } from '../errors.ts';
 import type { Future } from '../future.ts';
 import { Op, type OpKind } from '../op.ts';
 import { Operation } from '../operation.ts';
-import { reactor } from '../reactor.ts';
 import { scratchOffset, WIDE_OPERANDS } from '../slots.ts';
 import { Stream } from '../stream.ts';
+import { reactor } from '../thread.ts';
 
 /** What an op can name to have it cancelled or changed: what `submit` or `stream` returned. */
 export type InFlight = Future<unknown> | Stream<unknown>;

@@ -12,7 +12,7 @@ import {
 import { checkInteger, invalidType, outOfRange } from '../errors.ts';
 import { nothing, Op, opKind } from '../op.ts';
 import { checkMs } from '../op-options.ts';
-import { reactor } from '../reactor.ts';
+import { reactor } from '../thread.ts';
 import { placeTimespec } from '../timespec.ts';
 import { BEHIND_OPERANDS, type InFlight, NamingOp } from './in-flight.ts';
 

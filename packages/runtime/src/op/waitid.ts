@@ -12,8 +12,8 @@ import {
 } from '@ouro/native/abi';
 import { checkInteger } from '../errors.ts';
 import { Op, opKind } from '../op.ts';
-import { reactor } from '../reactor.ts';
 import { scratchOffset } from '../slots.ts';
+import { reactor } from '../thread.ts';
 
 /** What has become of a child process. */
 export interface ChildState {

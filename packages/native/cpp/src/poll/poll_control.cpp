@@ -8,7 +8,7 @@
 
 #include "poll_engine.hpp"
 
-#ifdef __linux__
+#ifdef OURO_LINUX
 #include <sys/epoll.h>
 #endif
 
@@ -55,6 +55,7 @@ bool PollEngine::needs_file(abi::Opcode opcode) {
 
 Step PollEngine::attempt(Task* task) {
   const abi::Opcode opcode = task->opcode();
+  if (abi::is_call(opcode)) return attempt_call(task);
   if (!task->begun && needs_file(opcode)) {
     if (const int error = resolve(task, task->sqe.fd, task->has(abi::kFixedFile), task->fd); error != 0) {
       return Step::done(error);
@@ -138,7 +139,7 @@ Step PollEngine::attempt_control(Task* task) {
       return Step::done(copy < 0 ? -errno : copy);
     }
     case abi::kEpollCtl: {
-#ifdef __linux__
+#ifdef OURO_LINUX
       auto* event = task->at<epoll_event>(sqe.addr);
       const int result = ::epoll_ctl(sqe.fd, static_cast<int>(sqe.len), static_cast<int>(sqe.off), event);
       return Step::done(result < 0 ? -errno : 0);
@@ -174,9 +175,9 @@ Step PollEngine::try_timeout(Task* task) {
 
 Step PollEngine::try_timeout_remove(Task* task) {
   const abi::Sqe& sqe = task->sqe;
-  const bool links = (sqe.op_flags & abi::kLinkTimeoutUpdate) != 0;
-  const bool updates = links || (sqe.op_flags & abi::kTimeoutUpdate) != 0;
-  if (!updates && sqe.op_flags != 0) return Step::done(-EINVAL);
+  // (With the other flag alone it is a removal, so it is in the kernel.)
+  const bool updates = (sqe.op_flags & abi::kTimeoutUpdate) != 0;
+  const bool links = updates && (sqe.op_flags & abi::kLinkTimeoutUpdate) != 0;
   Task* target = links ? find(sqe.addr,
                               [](const Task& each) {
                                 return each.opcode() == abi::kLinkTimeout && each.state == Task::State::kTimed;
@@ -231,7 +232,8 @@ Step PollEngine::try_cancel(Task* task) {
   while (last != nullptr && last->all_next != nullptr) last = last->all_next;
   for (Task* each = last; each != nullptr; each = each->all_previous) {
     if (each == task || !can_cancel(*each)) continue;
-    if (fd >= 0 && ((each->fd != fd && each->origin_fd != fd) || each->opcode() == abi::kTimeout)) continue;
+    if (fd >= 0 && (each->fd < 0 || each->opcode() == abi::kTimeout)) continue;
+    if (fd >= 0 && each->fd != fd && each->origin_fd != fd && !is_same_file(each->fd, fd)) continue;
     if ((flags & abi::kCancelOp) != 0 && each->sqe.opcode != sqe.len) continue;
     if (by_data && each->sqe.user_data != sqe.addr) continue;
     result = cancel_one(each);
@@ -250,13 +252,20 @@ Step PollEngine::try_poll_add(Task* task) {
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
   events = events << 16 | events >> 16;
 #endif
+#ifdef POLLRDHUP
+  events |= POLLRDHUP;  // told of unasked, as errors are
+#endif
   pollfd look{task->fd, static_cast<short>(events), 0};
   if (::poll(&look, 1, 0) < 0) return Step::done(-errno);
   if ((look.revents & POLLNVAL) != 0) return Step::done(-EBADF);
   const auto there = static_cast<uint16_t>(look.revents);
   if (there != 0) {
     if (!many) return Step::done(there);
-    post_more(task, there, 0);
+    // Else what is there is told when the descriptor is watched, which it is from now on.
+    if (owned(task->fd) && descriptor(task->fd).watched) post_more(task, there, 0);
+  } else if (const uint32_t seen = task->events & task->wanted; seen != 0 && !many) {
+    // What woke it was there, whoever may have taken it since.
+    return Step::done(seen);
   }
   return Step::wait(events);
 }
@@ -273,10 +282,12 @@ Step PollEngine::try_poll_remove(Task* task) {
   if (!updates) return Step::done(cancel_one(target));
   if (target->state != Task::State::kWaiting) return Step::done(-EALREADY);
   unpark(target);
+  // Nobody else may wait for it: then it goes when this has been tried.
+  ++descriptor(target->fd).users;
+  target->keeps_open = target->fd;
   target->state = Task::State::kReady;
   if ((sqe.len & abi::kPollUpdateEvents) != 0) {
     target->sqe.op_flags = sqe.op_flags;
-    target->sqe.len = (target->sqe.len & ~abi::kPollAddMulti) | (sqe.len & abi::kPollAddMulti);
   }
   if ((sqe.len & abi::kPollUpdateUserData) != 0) {
     const auto slot = static_cast<uint32_t>(target->sqe.user_data);
@@ -317,13 +328,15 @@ Step PollEngine::try_files_update(Task* task) {
   for (uint32_t i = 0; i < sqe.len; ++i) {
     const auto so_far = [i](int error) { return Step::done(i > 0 ? static_cast<int64_t>(i) : error); };
     if (fds[i] == abi::kFilesSkip && !anywhere) continue;
-    if (fds[i] < 0) {
-      if (anywhere || fds[i] != -1) return so_far(-EBADF);
-      if (const int old = files_.take(static_cast<uint32_t>(sqe.off) + i); old >= 0) close_now(old);
-      continue;
+    // The place is emptied first, even where nothing comes to take it.
+    if (!anywhere) {
+      if (const int old = files_.take(static_cast<uint32_t>(sqe.off) + i); old >= 0) drop(old);
     }
+    if (fds[i] == -1 && !anywhere) continue;
+    if (fds[i] < 0) return so_far(-EBADF);
     if (fds[i] == wake_read_.get()) return so_far(-EBADF);
-    const int copy = ::fcntl(fds[i], F_DUPFD_CLOEXEC, 0);
+    // (Not the number that has just been closed: the next entry may name that.)
+    const int copy = duplicate(fds[i]);
     if (copy < 0) return so_far(-errno);
     const uint32_t index = anywhere ? abi::kFileIndexAlloc : static_cast<uint32_t>(sqe.off) + i + 1;
     const int place = direct_place(task, copy, index);
@@ -337,7 +350,7 @@ int PollEngine::direct_place(Task*, int fd, uint32_t file_index) {
   int replaced = -1;
   const int place = files_.install(fd, file_index, replaced);
   if (place >= 0) descriptor(fd).direct = true;
-  if (replaced >= 0) close_now(replaced);
+  if (replaced >= 0) drop(replaced);
   return place;
 }
 
@@ -371,20 +384,20 @@ Step PollEngine::try_msg_ring(Task* task) {
   if (target == this || sqe.len != 0) return Step::done(-EINVAL);
   const int from = files_.at(static_cast<uint32_t>(sqe.addr3));
   if (from < 0) return Step::done(-EBADF);
-  const int copy = ::fcntl(from, F_DUPFD_CLOEXEC, 0);
+  const int copy = duplicate(from);
   if (copy < 0) return Step::done(-errno);
   int replaced = -1;
   const int place = target->files_.install(copy, sqe.file, replaced);
-  // The other thread may be at it, so its number stays taken. (The kernel refuses such a place, too, unless it is empty.)
   if (place < 0) return Step::done(place);
-  if (replaced >= 0) ::close(replaced);
   const int result = sqe.file == abi::kFileIndexAlloc ? place : 0;
-  if ((sqe.op_flags & abi::kMsgCqeSkip) == 0) target->deliver_message({sqe.off, result, 0});
+  const bool tells = (sqe.op_flags & abi::kMsgCqeSkip) == 0;
+  // What was in the place is the other thread's to close, which may be at it.
+  if (tells || replaced >= 0) target->deliver_message({sqe.off, result, 0, tells, replaced});
   return Step::done(result);
 }
 
 Step PollEngine::try_epoll_wait(Task* task) {
-#ifdef __linux__
+#ifdef OURO_LINUX
   const abi::Sqe& sqe = task->sqe;
   auto* events = task->at<epoll_event>(sqe.addr);
   if (sqe.off != 0 || sqe.op_flags != 0) return Step::done(-EINVAL);

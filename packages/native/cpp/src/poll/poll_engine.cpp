@@ -4,16 +4,14 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
-#include <map>
 #include <string>
 #include <utility>
 
-#ifdef __linux__
+#ifdef OURO_LINUX
 #include <sys/eventfd.h>
 #endif
 
@@ -24,22 +22,27 @@ namespace {
 
 constexpr uint32_t kTasksPerBlock = 256;
 constexpr size_t kMostReady = 512;
+constexpr size_t kMostBetween = 64;
 // Turns with completions at hand that go by without a look at the descriptors.
 constexpr uint32_t kMostLooksSkipped = 8;
-constexpr uint32_t kMostSlots = 1U << 22;
+constexpr int64_t kPipePauseNs = 2'000'000;
 constexpr uint32_t kCqEntries = 4096;  // what is said; there is no limit
 
-int64_t now_ns() {
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return now.tv_sec * 1'000'000'000LL + now.tv_nsec;
-}
-
-// Rings of the process by the descriptor that names them.
-std::map<int, PollEngine*>& rings() {
-  // Never destroyed: threads may outlive the end of the program's own code.
-  static auto* all = new std::map<int, PollEngine*>();
-  return *all;
+// Whether it asks to wait before it is tried (POLL_FIRST).
+bool waits_first(const abi::Sqe& sqe) {
+  switch (static_cast<abi::Opcode>(sqe.opcode)) {
+    case abi::kSend:
+    case abi::kSendZc:
+    case abi::kSendmsg:
+    case abi::kSendmsgZc:
+    case abi::kRecv:
+    case abi::kRecvmsg:
+      return (sqe.ioprio & abi::kPollFirst) != 0;
+    case abi::kAccept:
+      return (sqe.ioprio & abi::kAcceptPollFirst) != 0;
+    default:
+      return false;
+  }
 }
 
 }  // namespace
@@ -53,7 +56,7 @@ std::unique_ptr<PollEngine> PollEngine::create(uint32_t sq_entries, uv_loop_t* l
 }
 
 PollEngine::PollEngine(uv_loop_t* loop, const SharedMemory& memory)
-    : Engine(memory), loop_(loop), pool_(loop, work, [this] { wake(); }) {}
+    : Engine(memory), loop_(loop), others_close_(memory.others_close), pool_(loop, work, [this] { wake(); }) {}
 
 int PollEngine::setup(uint32_t sq_entries) {
   sq_entries_ = sq_entries;
@@ -62,7 +65,7 @@ int PollEngine::setup(uint32_t sq_entries) {
   readiness_ = Readiness::create();
   if (readiness_ == nullptr) return -errno;
   ready_fds_.resize(kMostReady);
-#ifdef __linux__
+#ifdef OURO_LINUX
   wake_read_ = sys::Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!wake_read_) return -errno;
 #else
@@ -76,14 +79,15 @@ int PollEngine::setup(uint32_t sq_entries) {
   }
 #endif
   if (const int error = readiness_->watch_level(wake_read_.get()); error != 0) return error;
-  const std::lock_guard lock(rings_mutex());
-  rings()[wake_read_.get()] = this;
+  join_rings();
   return 0;
 }
 
 PollEngine::~PollEngine() {
-  const std::lock_guard lock(rings_mutex());
-  if (wake_read_) rings().erase(wake_read_.get());
+  leave_rings();
+  for (const Message& message : messages_) {
+    if (message.replaced >= 0) ::close(message.replaced);
+  }
 }
 
 RingDescription PollEngine::describe() const {
@@ -96,8 +100,8 @@ RingDescription PollEngine::describe() const {
   description.features = abi::kFeatNodrop | abi::kFeatSubmitStable | abi::kFeatRwCurPos | abi::kFeatCurPersonality |
                          abi::kFeatFastPoll | abi::kFeatExtArg | abi::kFeatCqeSkip | abi::kFeatRegRegRing |
                          abi::kFeatRecvsendBundle | abi::kFeatPbufInc;
-  description.opcodes.resize(abi::kOpcodes);
-  for (uint8_t opcode = 0; opcode < abi::kOpcodes; ++opcode) {
+  description.opcodes.resize(abi::kEndOfCalls);
+  for (uint8_t opcode = 0; opcode < abi::kEndOfCalls; ++opcode) {
     abi::Sqe sqe{};
     sqe.opcode = opcode;
     description.opcodes[opcode] = is_known(sqe) ? 1 : 0;
@@ -147,9 +151,10 @@ Task* PollEngine::take_chain() {
   do {
     Task* task = make(sqes[sq_submitted_ & (sq_entries_ - 1)]);
     ++sq_submitted_;
-    task->result = prepare(task->sqe, linked && last->guard == nullptr);
+    const bool may_guard = linked && last->guard == nullptr && last->opcode() != abi::kLinkTimeout;
+    task->result = prepare(task->sqe, may_guard);
     broken |= task->result != 0;
-    if (linked && task->opcode() == abi::kLinkTimeout && last->guard == nullptr) {
+    if (may_guard && task->opcode() == abi::kLinkTimeout) {
       last->guard = task;
       task->subject = last;
       task->state = Task::State::kLinked;
@@ -190,8 +195,9 @@ void PollEngine::take_queue() {
       continue;
     }
     ready_.push_back(chain);
-    run_ready();
   }
+  // Whatever comes first in a chain comes before what is linked behind it.
+  run_ready();
   control_->sq_head = sq_submitted_;
   control_->in_flight = in_flight_;
 }
@@ -214,20 +220,61 @@ void PollEngine::release_held() {
 void PollEngine::run_ready() {
   if (running_) return;
   running_ = true;
-  while (!ready_.empty()) {
+  while (!ready_.empty() || !kept_open_.empty()) {
+    if (ready_.empty()) {
+      // As in the kernel, which lets go of files at the end of a batch.
+      for (const int fd : std::exchange(kept_open_, {})) drop_user(fd);
+      continue;
+    }
     Task* task = ready_.front();
     ready_.pop_front();
     if (task->ends) {
-      complete(task, task->result, 0, task->result != 0);
+      complete(task, task->result, task->selected == nullptr ? 0 : task->selected->flags, task->result != 0);
+    } else if (task->follows > 1 || (task->follows == 1 && waiting_ > 0)) {
+      --task->follows;
+      // As in the kernel: whom an op has woken is done before what is linked behind it.
+      if (waiting_ > 0) look_between();
+      ready_.push_back(task);
+    } else if (task->keeps_open >= 0 && !task->begun) {
+      // What is linked behind one that was woken still finds its file, unless it is to wait before it is tried.
+      const int fd = std::exchange(task->keeps_open, -1);
+      const bool first = waits_first(task->sqe);
+      if (first) drop_user(fd);
+      start(task);
+      if (!first) drop_user(fd);
+    } else if (!task->begun && !task->put_off && waits_first(task->sqe) && need_not_wait(*task)) {
+      // As in the kernel, where it waits even if it need not: till whatever comes first in the other chains has been tried.
+      task->put_off = true;
+      ready_.push_back(task);
     } else {
       start(task);
+      // (Memory of a task that has ended stays: and what it kept is another's.)
+      if (task->keeps_open >= 0) kept_open_.push_back(std::exchange(task->keeps_open, -1));
     }
   }
+  for (const int fd : std::exchange(closed_late_, {})) ::close(fd);
   running_ = false;
+}
+
+// Whether one that asks to wait before it is tried finds its descriptor ready.
+bool PollEngine::need_not_wait(const Task& task) const {
+  const int fd = task.has(abi::kFixedFile) ? files_.at(static_cast<uint32_t>(task.sqe.fd)) : task.sqe.fd;
+  const bool sends = task.opcode() != abi::kRecv && task.opcode() != abi::kRecvmsg && task.opcode() != abi::kAccept;
+  return fd >= 0 && !must_wait(fd, sends ? POLLOUT : POLLIN);
+}
+
+void PollEngine::look_between() {
+  between_.resize(kMostBetween);
+  const int count = readiness_->wait(0, between_);
+  looking_ = true;
+  for (int i = 0; i < count; ++i) on_ready(between_[i].fd, between_[i].events);
+  looking_ = false;
 }
 
 void PollEngine::start(Task* task) {
   task->state = Task::State::kReady;
+  // Its turn has come: if it is woken later it is one of the woken.
+  task->follows = 0;
   Step step = attempt(task);
   task->begun = true;
   apply(task, step);
@@ -243,6 +290,11 @@ void PollEngine::apply(Task* task, Step step) {
     case Kind::kPool:
       return send_to_pool(task);
     case Kind::kAgain:
+      // Nobody closes its descriptor before its turn.
+      if (!task->keeps_ends) {
+        keep(task);
+        hold(task);
+      }
       task->state = Task::State::kReady;
       later_.push_back(task);
       return;
@@ -255,6 +307,7 @@ void PollEngine::complete(Task* task, int32_t result, uint32_t flags, bool faile
   const bool skips = task->has(abi::kCqeSkipSuccess);
   Task* next = std::exchange(task->next, nullptr);
   Task* guard = std::exchange(task->guard, nullptr);
+  int kept_open = std::exchange(task->keeps_open, -1);
   const bool is_guard = task->opcode() == abi::kLinkTimeout;
   const bool hard = task->has(abi::kIoHardlink);
   --in_flight_;
@@ -270,6 +323,8 @@ void PollEngine::complete(Task* task, int32_t result, uint32_t flags, bool faile
   } else {
     account_close(static_cast<uint32_t>(task->sqe.user_data), static_cast<uint32_t>(task->sqe.user_data >> 32), result);
   }
+  release(task);
+  if (task->keeps_ends) release_ends(task);
   free(task);
   if (guard != nullptr) {
     clear_timer(guard);
@@ -281,9 +336,14 @@ void PollEngine::complete(Task* task, int32_t result, uint32_t flags, bool faile
       fail_links(next, skips);
     } else {
       next->state = Task::State::kReady;
+      // A shutdown is done by a thread of the kernel: what is linked behind those whom it wakes comes before what is
+      // linked behind it.
+      next->follows = task->opcode() == abi::kShutdown ? 3 : 1;
+      next->keeps_open = std::exchange(kept_open, -1);
       ready_.push_back(next);
     }
   }
+  if (kept_open >= 0) kept_open_.push_back(kept_open);
   if (!held_.empty()) release_held();
 }
 
@@ -330,416 +390,6 @@ void PollEngine::end_later(Task* task, int32_t result) {
   ready_.push_back(task);
 }
 
-// ---- descriptors
-
-PollEngine::Descriptor& PollEngine::descriptor(int fd) {
-  const auto index = static_cast<size_t>(fd);
-  if (index >= descriptors_.size()) descriptors_.resize(std::max(index + 1, descriptors_.size() * 2));
-  std::unique_ptr<Descriptor>& place = descriptors_[index];
-  if (place == nullptr) place = std::make_unique<Descriptor>();
-  return *place;
-}
-
-// One that nobody closes but through this engine.
-bool PollEngine::owned(int fd) const {
-  const auto index = static_cast<size_t>(fd);
-  if (index < fd_table_.size() && fd_table_[index] != 0) return true;
-  return index < descriptors_.size() && descriptors_[index] != nullptr &&
-         (descriptors_[index]->direct || descriptors_[index]->kept);
-}
-
-int PollEngine::resolve(Task* task, int32_t fd, bool fixed, int& out) {
-  if (fixed) {
-    out = files_.at(static_cast<uint32_t>(fd));
-    if (out >= 0) descriptor(out).direct = true;
-  } else {
-    out = fd;
-  }
-  return out < 0 ? -EBADF : 0;
-}
-
-void PollEngine::park(Task* task, uint32_t events) {
-  const int fd = task->fd;
-  const abi::Opcode opcode = task->opcode();
-  if (!task->checked) {
-    task->checked = true;
-    const bool itself = opcode == abi::kPollAdd || opcode == abi::kEpollWait || opcode == abi::kConnect ||
-                        opcode == abi::kReadMultishot;
-    // A descriptor that its owner has made non-blocking is not waited for.
-    if (const int flags = ::fcntl(fd, F_GETFL); !itself && flags >= 0 && (flags & O_NONBLOCK) != 0) {
-      return complete(task, -EAGAIN, 0, true);
-    }
-  }
-  if (!owned(fd)) {
-    // An op holds the file it works on, whatever becomes of a number that others may close.
-    if (const int copy = ::fcntl(fd, F_DUPFD_CLOEXEC, 0); copy >= 0) {
-      task->origin_fd = fd;
-      task->fd = copy;
-      descriptor(copy).kept = true;
-    }
-  }
-  Descriptor& place = descriptor(task->fd);
-  if (!place.watched || !readiness_->edges() || !owned(task->fd)) {
-    const int error = readiness_->watch(task->fd, events);
-    if (error != 0) {
-      const int copy = task->fd;
-      if (error == -EPERM) {
-        send_to_pool(task);
-      } else {
-        complete(task, error, 0, true);
-      }
-      return let_go(copy);
-    }
-    place.watched = true;
-  }
-  task->wanted = events | POLLERR | POLLHUP;
-  task->events = 0;
-  task->state = Task::State::kWaiting;
-  if (task->arrival == 0) task->arrival = ++arrivals_;
-  place.waiting.push(task);
-  ++waiting_;
-}
-
-void PollEngine::unpark(Task* task) {
-  descriptor(task->fd).waiting.remove(task);
-  --waiting_;
-}
-
-// Nobody may wait for the descriptor any more: then what is not ours must not stay registered under its number.
-void PollEngine::let_go(int fd) {
-  const Descriptor& place = descriptor(fd);
-  if (place.kept && place.waiting.empty() && place.users == 0) {
-    close_now(fd);
-  } else if (place.watched && place.waiting.empty() && !owned(fd)) {
-    readiness_->forget(fd);
-    descriptor(fd).watched = false;
-  }
-}
-
-void PollEngine::on_ready(int fd, uint32_t events) {
-  if (fd == loop_fd_) {
-    loop_poll_fired_ = true;
-    return;
-  }
-  if (fd == wake_read_.get()) return take_messages();
-  if (static_cast<size_t>(fd) >= descriptors_.size() || descriptors_[fd] == nullptr) return;
-  Descriptor& place = *descriptors_[fd];
-  // The kernel wakes those first who came last.
-  Task* next = nullptr;
-  for (Task* task = place.waiting.last(); task != nullptr; task = next) {
-    next = task->list_previous;
-    if ((task->wanted & events) == 0) continue;
-    if (task->opcode() == abi::kPollAdd && (task->sqe.len & abi::kPollAddMulti) != 0) {
-      pollfd look{fd, static_cast<short>(task->wanted), 0};
-      if (::poll(&look, 1, 0) > 0) post_more(task, look.revents, 0);
-      continue;
-    }
-    unpark(task);
-    task->state = Task::State::kReady;
-    task->events = events;
-    ready_.push_back(task);
-  }
-  run_ready();
-  let_go(fd);
-}
-
-// Writes to one file are done one after the other, as the kernel's own threads do them; so is what moves the file's
-// position.
-static bool takes_turns(const abi::Sqe& sqe) {
-  switch (static_cast<abi::Opcode>(sqe.opcode)) {
-    case abi::kWrite:
-    case abi::kWritev:
-    case abi::kWriteFixed:
-    case abi::kWritevFixed:
-      return true;
-    case abi::kRead:
-    case abi::kReadv:
-    case abi::kReadFixed:
-    case abi::kReadvFixed:
-      return sqe.off == UINT64_MAX;
-    default:
-      return false;
-  }
-}
-
-void PollEngine::send_to_pool(Task* task) {
-  task->state = Task::State::kPooled;
-  task->taken = false;
-  const int number = task->fd;
-  hold(task);
-  if (takes_turns(task->sqe) && !task->has_turn) {
-    Descriptor& place = descriptor(number);
-    task->turn_fd = number;
-    if (place.busy) {
-      place.turn.push_back(task);
-      return;
-    }
-    place.busy = task->has_turn = true;
-  }
-  ++pooled_;
-  pool_.add(task);
-}
-
-void PollEngine::hold(Task* task) {
-  // The kernel holds on to the file. So that nobody closes the descriptor under a thread: our own are closed when no
-  // thread is at them, others are duplicated.
-  const bool closes = task->opcode() == abi::kClose;
-  const auto keep = [this, closes](int& fd, bool& counts, bool& owns) {
-    if (fd < 0 || counts || owns || closes) return;
-    if (owned(fd)) {
-      ++descriptor(fd).users;
-      counts = true;
-    } else if (const int copy = ::fcntl(fd, F_DUPFD_CLOEXEC, 0); copy >= 0) {
-      fd = copy;
-      owns = true;
-    }
-  };
-  keep(task->fd, task->counts_fd, task->owns_fd);
-  keep(task->other_fd, task->counts_other, task->owns_other);
-}
-
-void PollEngine::end_turn(int fd) {
-  Descriptor& place = descriptor(fd);
-  place.busy = false;
-  if (place.turn.empty()) return;
-  Task* task = place.turn.front();
-  place.turn.pop_front();
-  place.busy = task->has_turn = true;
-  send_to_pool(task);
-}
-
-void PollEngine::leave_pool(Task* task) {
-  --pooled_;
-  release(task);
-  if (std::exchange(task->has_turn, false)) end_turn(task->turn_fd);
-}
-
-void PollEngine::release(Task* task) {
-  const auto let_free = [this](int fd, bool& counts, bool& owns) {
-    if (std::exchange(owns, false)) ::close(fd);
-    if (!std::exchange(counts, false)) return;
-    Descriptor& place = descriptor(fd);
-    if (--place.users > 0) return;
-    for (Task* closer : std::exchange(place.closers, {})) {
-      closer->state = Task::State::kReady;
-      apply(closer, close_fd(fd, closer));
-    }
-    let_go(fd);
-  };
-  let_free(task->fd, task->counts_fd, task->owns_fd);
-  let_free(task->other_fd, task->counts_other, task->owns_other);
-}
-
-void PollEngine::close_now(int fd) {
-  if (static_cast<size_t>(fd) < descriptors_.size() && descriptors_[fd] != nullptr) {
-    Descriptor& place = *descriptors_[fd];
-    // By hand: a duplicate elsewhere would keep it registered.
-    if (place.watched) readiness_->forget(fd);
-    place.watched = place.direct = place.kept = false;
-    place.type = -1;
-  }
-  ::close(fd);
-}
-
-Step PollEngine::close_fd(int fd, Task* task) {
-  if (static_cast<size_t>(fd) < descriptors_.size() && descriptors_[fd] != nullptr) {
-    Descriptor& place = *descriptors_[fd];
-    if (place.users > 0) {
-      task->state = Task::State::kClosing;
-      place.closers.push_back(task);
-      return Step::pending();
-    }
-    if (!place.waiting.empty()) {
-      // Ops in flight keep the file: they go on with a duplicate.
-      const int copy = ::fcntl(fd, F_DUPFD_CLOEXEC, 0);
-      if (copy >= 0) {
-        Descriptor& moved = descriptor(copy);
-        Descriptor& from = descriptor(fd);  // the vector may have grown
-        moved.kept = true;
-        moved.watched = readiness_->watch(copy, POLLIN | POLLOUT) == 0;
-        while (Task* waiting = from.waiting.first()) {
-          from.waiting.remove(waiting);
-          waiting->fd = copy;
-          moved.waiting.push(waiting);
-        }
-      }
-    }
-  }
-  const int flags = ::fcntl(fd, F_GETFL);
-  if (flags < 0) return Step::done(-EBADF);
-  struct stat about;
-  // Closing what has been written to may write.
-  if ((flags & O_ACCMODE) != O_RDONLY && ::fstat(fd, &about) == 0 && S_ISREG(about.st_mode)) {
-    if (static_cast<size_t>(fd) < descriptors_.size() && descriptors_[fd] != nullptr) descriptors_[fd]->direct = false;
-    task->fd = fd;
-    return Step::pool();
-  }
-  close_now(fd);
-  return Step::done(0);
-}
-
-// Whether an op that asks to wait first (POLL_FIRST) has to.
-bool PollEngine::must_wait(int fd, uint32_t events) {
-  pollfd look{fd, static_cast<short>(events), 0};
-  return ::poll(&look, 1, 0) == 0;
-}
-
-// ---- time
-
-void PollEngine::set_timer(Task* task, int64_t deadline) {
-  task->deadline = deadline;
-  task->timer = timers_.emplace(deadline, task);
-  task->state = Task::State::kTimed;
-}
-
-void PollEngine::clear_timer(Task* task) {
-  if (task->state != Task::State::kTimed) return;
-  timers_.erase(task->timer);
-  task->state = Task::State::kLinked;
-  std::erase(counted_, task);
-}
-
-int PollEngine::read_time(uint64_t address, uint32_t flags, int64_t& deadline, int64_t& interval) {
-  const auto* time = reinterpret_cast<const abi::Timespec*>(address);
-  if (time == nullptr) return -EFAULT;
-  const auto [sec, nsec] = *time;
-  if (sec < 0 || nsec < 0) return -EINVAL;
-  constexpr int64_t kMostSeconds = INT64_MAX / 1'000'000'000 / 4;
-  const int64_t ns = std::min(sec, kMostSeconds) * 1'000'000'000 + std::min<int64_t>(nsec, INT64_MAX / 4);
-  const int64_t now = now_ns();
-  interval = ns;
-  deadline = now + ns;
-  if ((flags & abi::kTimeoutAbs) == 0) return 0;
-  deadline = ns;
-#ifdef CLOCK_BOOTTIME
-  const clockid_t clock = (flags & abi::kTimeoutRealtime) != 0   ? CLOCK_REALTIME
-                          : (flags & abi::kTimeoutBoottime) != 0 ? CLOCK_BOOTTIME
-                                                                 : CLOCK_MONOTONIC;
-#else
-  const clockid_t clock = (flags & abi::kTimeoutRealtime) != 0 ? CLOCK_REALTIME : CLOCK_MONOTONIC;
-#endif
-  timespec there;
-  clock_gettime(clock, &there);
-  deadline = now + (ns - (there.tv_sec * 1'000'000'000LL + there.tv_nsec));
-  return 0;
-}
-
-void PollEngine::arm_guard(Task* guard) {
-  int64_t deadline = 0;
-  int64_t interval = 0;
-  if (read_time(guard->sqe.addr, guard->sqe.op_flags, deadline, interval) != 0) return;
-  set_timer(guard, deadline);
-}
-
-void PollEngine::expire(Task* task) {
-  if (task->opcode() == abi::kLinkTimeout) {
-    Task* subject = std::exchange(task->subject, nullptr);
-    subject->guard = nullptr;
-    const int error = cancel_one(subject);
-    return complete(task, error == 0 ? -ETIME : error, 0, true);
-  }
-  const bool counts = (task->sqe.op_flags & abi::kTimeoutEtimeSuccess) != 0;
-  if ((task->sqe.op_flags & abi::kTimeoutMultishot) != 0) {
-    ++task->shots;
-    if (task->sqe.off == 0 || task->shots < task->sqe.off) {
-      post_more(task, -ETIME, 0);
-      return set_timer(task, std::max(task->deadline + task->interval, now_ns()));
-    }
-  }
-  std::erase(counted_, task);
-  complete(task, -ETIME, 0, !counts);
-}
-
-void PollEngine::run_timers() {
-  if (timers_.empty()) return;
-  const int64_t now = now_ns();
-  while (!timers_.empty() && timers_.begin()->first <= now) {
-    Task* task = timers_.begin()->second;
-    timers_.erase(timers_.begin());
-    task->state = Task::State::kReady;
-    expire(task);
-    run_ready();
-  }
-}
-
-// ---- cancelling
-
-bool PollEngine::can_cancel(const Task& task) {
-  switch (task.state) {
-    case Task::State::kWaiting:
-    case Task::State::kPooled:
-    case Task::State::kOpening:
-    case Task::State::kFutex:
-    case Task::State::kChild:
-      return true;
-    case Task::State::kTimed:
-      return task.sqe.opcode == abi::kTimeout;
-    case Task::State::kReady:
-      return task.begun && !task.ends;
-    default:
-      return false;
-  }
-}
-
-int PollEngine::cancel_one(Task* task) {
-  const int32_t result = task->moved > 0 ? static_cast<int32_t>(task->moved) : -ECANCELED;
-  switch (task->state) {
-    case Task::State::kWaiting:
-      unpark(task);
-      end_later(task, result);
-      let_go(task->fd);
-      return 0;
-    case Task::State::kTimed:
-      clear_timer(task);
-      end_later(task, -ECANCELED);
-      return 0;
-    case Task::State::kReady:
-      // It is in a list of those to be tried.
-      task->ends = true;
-      task->result = result;
-      return 0;
-    case Task::State::kPooled:
-      if (!task->has_turn && task->turn_fd >= 0) {
-        std::erase(descriptor(task->turn_fd).turn, task);
-        release(task);
-        end_later(task, result);
-        return 0;
-      }
-      if (pool_.remove(task)) {
-        leave_pool(task);
-        end_later(task, result);
-        return 0;
-      }
-      task->cancelled = true;
-      return -EALREADY;
-    case Task::State::kFutex:
-      give_up_futex(task);
-      return 0;
-    case Task::State::kChild:
-      children_.remove(task);
-      end_later(task, -ECANCELED);
-      return 0;
-    case Task::State::kOpening:
-      task->cancelled = true;
-      nudge(task->pipe_fd);
-      return -EALREADY;
-    default:
-      return -EALREADY;
-  }
-}
-
-Task* PollEngine::find(uint64_t user_data, bool (*matches)(const Task&)) const {
-  const auto slot = static_cast<uint32_t>(user_data);
-  if (slot < by_slot_.size() && by_slot_[slot] != nullptr) {
-    Task* task = by_slot_[slot];
-    if (task->sqe.user_data == user_data && matches(*task)) return task;
-  }
-  for (Task* task = all_; slot >= kMostSlots && task != nullptr; task = task->all_next) {
-    if (task->sqe.user_data == user_data && matches(*task)) return task;
-  }
-  return nullptr;
-}
-
 // ---- the queue, and waiting
 
 int PollEngine::submit() {
@@ -761,14 +411,32 @@ void PollEngine::take_done() {
   if (!futexes_.empty()) take_futexes();
 }
 
-int PollEngine::submit_and_wait(int64_t timeout_ns) {
-  if (stopping_) return 0;
+void PollEngine::advance() {
   control_->enters += 1;
   take_queue();
   for (Task* task : std::exchange(later_, {})) ready_.push_back(task);
   take_done();
   run_ready();
   run_timers();
+}
+
+void PollEngine::turn() {
+  if (waiting_ > 0) {
+    submit_and_wait(0);
+  } else if (!stopping_) {
+    advance();
+  }
+}
+
+void PollEngine::gather() {
+  if (stopping_ || pooled_ == 0) return;
+  take_done();
+  run_ready();
+}
+
+int PollEngine::submit_and_wait(int64_t timeout_ns) {
+  if (stopping_) return 0;
+  advance();
   if (!completions_.empty()) {
     control_->in_flight = in_flight_;
     // What a turn does at once (a server's answers) is told first: meanwhile more arrives for one look to find.
@@ -777,15 +445,17 @@ int PollEngine::submit_and_wait(int64_t timeout_ns) {
   looks_skipped_ = 0;
 
   if (!completions_.empty() || !later_.empty()) timeout_ns = 0;
-  if (timeout_ns != 0 && !timers_.empty()) {
-    const int64_t until = std::max<int64_t>(timers_.begin()->first - now_ns(), 0);
-    timeout_ns = timeout_ns < 0 ? until : std::min(timeout_ns, until);
+  if (const int64_t next_ns = timeout_ns == 0 ? -1 : next_timer_ns(); next_ns >= 0) {
+    timeout_ns = timeout_ns < 0 ? next_ns : std::min(timeout_ns, next_ns);
   }
   const int64_t began = timeout_ns == 0 ? 0 : now_ns();
   if (timeout_ns != 0) control_->waits += 1;
   const int count = readiness_->wait(timeout_ns, ready_fds_);
   if (timeout_ns != 0) control_->idle_ns += static_cast<double>(now_ns() - began);
+  // All that have been woken come before what is linked behind one of them.
+  running_ = true;
   for (int i = 0; i < count; ++i) on_ready(ready_fds_[i].fd, ready_fds_[i].events);
+  running_ = false;
   take_done();
   run_ready();
   run_timers();
@@ -812,7 +482,11 @@ uint32_t PollEngine::take(std::span<Completion> out) {
 }
 
 int64_t PollEngine::next_timer_ns() const {
-  return timers_.empty() ? -1 : std::max<int64_t>(timers_.begin()->first - now_ns(), 0);
+  // Opens of pipes are given up again and again, until they are.
+  int64_t next_ns = !pipes_.empty() && has_cancelled_pipes() ? kPipePauseNs : -1;
+  if (timers_.empty()) return next_ns;
+  const int64_t until = std::max<int64_t>(timers_.begin()->first - now_ns(), 0);
+  return next_ns < 0 ? until : std::min(next_ns, until);
 }
 
 uint32_t PollEngine::reap() {
@@ -824,53 +498,10 @@ uint32_t PollEngine::reap() {
   return count;
 }
 
-// ---- messages
-
-std::mutex& PollEngine::rings_mutex() {
-  static std::mutex mutex;
-  return mutex;
-}
-
-PollEngine* PollEngine::ring_of(int fd) {
-  const auto found = rings().find(fd);
-  return found == rings().end() ? nullptr : found->second;
-}
-
-void PollEngine::deliver_message(const Message& message) {
-  {
-    const std::lock_guard lock(messages_mutex_);
-    messages_.push_back(message);
-  }
-  wake();
-}
-
-void PollEngine::take_messages() {
-  uint64_t buffer[8];
-  while (::read(wake_read_.get(), buffer, sizeof(buffer)) == static_cast<ssize_t>(sizeof(buffer))) {
-  }
-  std::vector<Message> messages;
-  {
-    const std::lock_guard lock(messages_mutex_);
-    messages.swap(messages_);
-  }
-  for (const Message& message : messages) post(message.user_data, message.result, message.flags);
-  run_ready();
-}
-
-void PollEngine::wake() {
-  const uint64_t one = 1;
-  const int fd = wake_write_ ? wake_write_.get() : wake_read_.get();
-  // Full means that it is awake already.
-  [[maybe_unused]] const ssize_t written = ::write(fd, &one, sizeof(one));
-}
-
 // ---- the end
 
 void PollEngine::shutdown() {
-  {
-    const std::lock_guard lock(rings_mutex());
-    rings().erase(wake_read_.get());
-  }
+  leave_rings();
   discard_rest();
   take_queue();
   stopping_ = true;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <deque>
+#include <list>
 #include <memory>
 #include <span>
 #include <vector>
@@ -28,9 +29,14 @@ class PollEngine final : public Engine {
   int flush() override { return submit(); }
   int submit_and_wait(int64_t timeout_ns) override;
   uint32_t reap() override;
+  // For the engine beside a ring, where others wait: does what there is to be done, with a look at descriptors only if an op
+  // waits for one.
+  void turn();
+  // And takes what threads have done meanwhile.
+  void gather();
   // Moves completions to `out`, and returns their number.
   uint32_t take(std::span<Completion> out);
-  // Nanoseconds until the next timer, or -1 if there is none.
+  // Nanoseconds until there is something to do whether a descriptor is ready or not, or -1.
   int64_t next_timer_ns() const;
   // A descriptor that is readable when submit_and_wait has something to do; -1 if the system has no such thing.
   int readiness_fd() const { return readiness_->fd(); }
@@ -51,7 +57,7 @@ class PollEngine final : public Engine {
   struct Descriptor {
     TaskList waiting;
     std::vector<Task*> closers;  // closes that wait until no thread works on it
-    std::deque<Task*> turn;      // ops that take their turns on it: see takes_turns
+    std::list<Task*> turn;       // ops that take their turns on it: see takes_turns. (An empty deque has 600 bytes.)
     int type = -1;               // of a socket: SO_TYPE, once it was asked for
     uint32_t users = 0;          // threads' ops on it, begun or not
     bool watched = false;
@@ -63,20 +69,26 @@ class PollEngine final : public Engine {
     uint64_t user_data;
     int32_t result;
     uint32_t flags;
+    bool told = true;
+    int replaced = -1;  // what is not in the table any more
   };
 
   PollEngine(uv_loop_t* loop, const SharedMemory& memory);
   int setup(uint32_t sq_entries);
+
+  // Of user_data that name no slot there are this many and more.
+  static constexpr uint32_t kMostSlots = 1U << 22;
 
   // Life of a task (poll_engine.cpp).
   Task* make(const abi::Sqe& sqe);
   void free(Task* task);
   Task* take_chain();
   void take_queue();
+  void advance();
   void run_ready();
+  void look_between();
   void start(Task* task);
   void apply(Task* task, Step step);
-  void park(Task* task, uint32_t events);
   void complete(Task* task, int32_t result, uint32_t flags, bool failed);
   void post(uint64_t user_data, int32_t result, uint32_t flags);
   // A completion of an op that goes on.
@@ -85,24 +97,34 @@ class PollEngine final : public Engine {
   void fail_links(Task* task, bool mute);
   void release_held();
 
-  // Descriptors.
+  // Descriptors (poll_descriptors.cpp).
   Descriptor& descriptor(int fd);
   bool owned(int fd) const;
+  bool is_same_file(int one, int other) const;
+  void park(Task* task, uint32_t events);
   void unpark(Task* task);
   void let_go(int fd);
   bool is_stream(int fd);
   static bool must_wait(int fd, uint32_t events);
+  bool need_not_wait(const Task& task) const;
+  static int duplicate(int fd);
   int resolve(Task* task, int32_t fd, bool fixed, int& out);
   void on_ready(int fd, uint32_t events);
+  void drop_user(int fd);
   void send_to_pool(Task* task);
   void leave_pool(Task* task);
   void hold(Task* task);
+  void keep(Task* task);
   void release(Task* task);
+  int keep_ends(Task* task);
+  void release_ends(Task* task);
   Step close_fd(int fd, Task* task);
   void close_now(int fd);
+  void drop(int fd);
   void end_turn(int fd);
 
-  // Time.
+  // Time (poll_time.cpp).
+  static int64_t now_ns();
   void set_timer(Task* task, int64_t deadline);
   void clear_timer(Task* task);
   void run_timers();
@@ -115,7 +137,7 @@ class PollEngine final : public Engine {
   Task* find(uint64_t user_data, bool (*matches)(const Task&)) const;
   static bool can_cancel(const Task& task);
 
-  // Trying ops, by family: poll_control.cpp, poll_sockets.cpp, poll_files.cpp.
+  // Trying ops, by family: poll_control.cpp, poll_sockets.cpp, poll_files.cpp, poll_calls.cpp.
   Step attempt(Task* task);
   Step attempt_control(Task* task);
   Step attempt_socket(Task* task);
@@ -136,9 +158,11 @@ class PollEngine final : public Engine {
   Step try_connect(Task* task);
   Step try_recv(Task* task);
   Step try_recv_provided(Task* task);
+  Step try_fill_provided(Task* task);
   Step try_send(Task* task);
   Step try_send_provided(Task* task);
   Step try_message(Task* task, bool sends);
+  Step try_messages(Task* task);
   Step try_command(Task* task);
   Step sent(Task* task, ssize_t result, uint64_t wanted);
 
@@ -146,6 +170,13 @@ class PollEngine final : public Engine {
   Step try_read_provided(Task* task);
   Step try_splice(Task* task);
   Step try_open(Task* task);
+
+  // System calls on files under opcodes of our own (poll_calls.cpp).
+  Step attempt_call(Task* task);
+  Step try_flock(Task* task);
+  Step look_again(Task* task);
+  static int64_t run_call(const Task& task);
+
   // What a thread of the pool does.
   static void work(Task& task);
   Step finish_work(Task* task);
@@ -158,7 +189,7 @@ class PollEngine final : public Engine {
   static void* run_pipe_open(void* handed);
   void take_pipes();
   void stop_pipes();
-  static void nudge(int pipe_fd);
+  bool has_cancelled_pipes() const;
 
   // What waits for other threads and processes (poll_waits.cpp).
   struct FutexWait;
@@ -173,9 +204,11 @@ class PollEngine final : public Engine {
   Step installed(Task* task, int fd, uint32_t file_index);
   int direct_place(Task* task, int fd, uint32_t file_index);
 
-  // Messages from other threads.
+  // Messages from other threads (poll_messages.cpp).
   static PollEngine* ring_of(int fd);
   static std::mutex& rings_mutex();
+  void join_rings();
+  void leave_rings();
   void deliver_message(const Message& message);
   void take_messages();
   void wake();
@@ -215,8 +248,13 @@ class PollEngine final : public Engine {
   Timers timers_;
   std::vector<std::unique_ptr<Descriptor>> descriptors_;
   uint32_t pooled_ = 0;
+  std::vector<int> closed_late_;  // duplicates of what has been closed
+  std::vector<int> kept_open_;    // by those who were woken, and are through
+  std::vector<Ready> between_;
+  bool looking_ = false;  // between two linked ops
   bool running_ = false;
   bool stopping_ = false;
+  const bool others_close_;
 
   FileTable files_;
   FixedBuffers buffers_;

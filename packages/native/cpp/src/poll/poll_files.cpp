@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -12,15 +13,17 @@
 #include <atomic>
 #include <cerrno>
 #include <climits>
+#include <optional>
 #include <string>
 #include <vector>
 
-#ifdef __linux__
+#ifdef OURO_LINUX
 #include <linux/openat2.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
 #endif
 
+#include "non_blocking.hpp"
 #include "poll_engine.hpp"
 #include "prepare.hpp"
 
@@ -49,12 +52,28 @@ bool is_vector(abi::Opcode opcode) {
   return opcode == abi::kReadv || opcode == abi::kWritev || opcode == abi::kReadvFixed || opcode == abi::kWritevFixed;
 }
 
+// O_ACCMODE and such of a descriptor that can be worked with, or -1.
+int access_of(int fd) {
+  const int mode = ::fcntl(fd, F_GETFL);
+#ifdef O_PATH
+  if (mode >= 0 && (mode & O_PATH) != 0) return -1;
+#endif
+  return mode;
+}
+
+// Whether a descriptor with these flags is not for writing, or not for reading. (O_ACCMODE: for neither.)
+bool is_barred(int mode, bool out) {
+  const int access = mode & O_ACCMODE;
+  return access == O_ACCMODE || access == (out ? O_RDONLY : O_WRONLY);
+}
+
 // What is left of the memory of a transfer.
 class Parts {
  public:
   explicit Parts(const Task& task) {
     uint64_t skip = task.moved;
     const auto add = [&](iovec part) {
+      part.iov_len = std::min<uint64_t>(part.iov_len, abi::kMostBytes - wanted_);
       const auto gone = std::min<uint64_t>(skip, part.iov_len);
       skip -= gone;
       wanted_ += part.iov_len;
@@ -64,8 +83,8 @@ class Parts {
       parts_.push_back(part);
     };
     if (!is_vector(task.opcode())) {
-      single_ = {task.at<uint8_t>(task.sqe.addr) + task.moved, task.sqe.len - task.moved};
-      wanted_ = task.sqe.len;
+      wanted_ = std::min<uint64_t>(task.sqe.len, abi::kMostBytes);
+      single_ = {task.at<uint8_t>(task.sqe.addr) + task.moved, wanted_ - task.moved};
       return;
     }
     const auto* given = task.at<const iovec>(task.sqe.addr);
@@ -85,10 +104,16 @@ class Parts {
 
 constexpr int kNowait = 8;        // RWF_NOWAIT
 constexpr uint32_t kHipri = 1;  // RWF_HIPRI
+constexpr uint32_t kKnownFlags = 0xFF;
 
 int64_t transfer(const Task& task, const Parts& parts, int64_t offset, int flags) {
   const bool out = writes(task.opcode());
-#ifdef __linux__
+  if (struct stat about; out && parts.wanted() == 0 && ::fstat(task.fd, &about) == 0 && S_ISSOCK(about.st_mode)) {
+    // The calls for files leave out what has no bytes; of a socket it is an empty packet, or finds it shut.
+    if (offset > 0) return -ESPIPE;
+    return retry([&] { return ::send(task.fd, "", 0, MSG_DONTWAIT); });
+  }
+#ifdef OURO_LINUX
   const auto call = [&](int64_t at) {
     return retry([&] {
       return out ? ::pwritev2(task.fd, parts.data(), parts.count(), at, flags)
@@ -108,16 +133,49 @@ int64_t transfer(const Task& task, const Parts& parts, int64_t offset, int flags
   };
 #endif
   const int64_t result = call(offset);
+  struct stat about {};
+#ifdef OURO_LINUX
+  // Directories are read one part after the other, which preadv2 refuses if there are flags; io_uring does not mind.
+  if (result == -EOPNOTSUPP && !out && (flags & kNowait) == 0 && ::fstat(task.fd, &about) == 0 && S_ISDIR(about.st_mode)) {
+    return -EISDIR;
+  }
+#endif
   if (result != -ESPIPE || offset == -1) return result;
   // A position means nothing there, and io_uring does not mind; but a socket has none other than 0.
-  struct stat about {};
   if (offset != 0 && ::fstat(task.fd, &about) == 0 && S_ISSOCK(about.st_mode)) return result;
   return call(-1);
 }
 
+#ifdef OURO_LINUX
+constexpr int kPipeFlags = O_CLOEXEC | O_NONBLOCK | O_DIRECT;
+int make_pipe(int* ends, int flags) { return ::pipe2(ends, flags); }
+#else
+constexpr int kPipeFlags = O_CLOEXEC | O_NONBLOCK;
+int make_pipe(int* ends, int flags) {
+  if (::pipe(ends) != 0) return -1;
+  for (const int end : {ends[0], ends[1]}) {
+    ::fcntl(end, F_SETFD, (flags & O_CLOEXEC) != 0 ? FD_CLOEXEC : 0);
+    ::fcntl(end, F_SETFL, ::fcntl(end, F_GETFL) | (flags & O_NONBLOCK));
+  }
+  return 0;
+}
+#endif
+
 int64_t offset_of(const Task& task) {
   const auto offset = static_cast<int64_t>(task.sqe.off);
   return offset == -1 ? -1 : offset + static_cast<int64_t>(task.moved);
+}
+
+// Direct I/O waits for the device, RWF_NOWAIT or not. It is told by memory and length first: to ask the file takes a call.
+bool may_wait_for_device(const Task& task, const Parts& parts) {
+#ifdef OURO_LINUX
+  constexpr uint64_t kSector = 512;
+  const uint64_t wanted = parts.wanted();
+  if (wanted == 0 || wanted % kSector != 0 || reinterpret_cast<uint64_t>(parts.data()->iov_base) % kSector != 0) return false;
+  return (::fcntl(task.fd, F_GETFL) & O_DIRECT) != 0;
+#else
+  return false;
+#endif
 }
 
 // Files that block for as long as a disk takes, and cannot be waited for.
@@ -125,22 +183,10 @@ bool is_file(const struct stat& about) {
   return S_ISREG(about.st_mode) || S_ISBLK(about.st_mode) || S_ISDIR(about.st_mode);
 }
 
-class NonBlocking {
- public:
-  explicit NonBlocking(int fd) : fd_(fd), flags_(::fcntl(fd, F_GETFL)) {
-    if (needed()) ::fcntl(fd_, F_SETFL, flags_ | O_NONBLOCK);
-  }
-  ~NonBlocking() {
-    if (needed()) ::fcntl(fd_, F_SETFL, flags_);
-  }
-  NonBlocking(const NonBlocking&) = delete;
-  NonBlocking& operator=(const NonBlocking&) = delete;
-
- private:
-  bool needed() const { return flags_ >= 0 && (flags_ & O_NONBLOCK) == 0; }
-  int fd_;
-  int flags_;
-};
+[[maybe_unused]] bool is_socket(int fd) {
+  struct stat about {};
+  return ::fstat(fd, &about) == 0 && S_ISSOCK(about.st_mode);
+}
 
 }  // namespace
 
@@ -166,10 +212,11 @@ Step PollEngine::attempt_file(Task* task) {
       return try_open(task);
     case abi::kPipe: {
       int ends[2];
-      const auto known = static_cast<uint32_t>(O_CLOEXEC | O_NONBLOCK | O_DIRECT);
-      if (sqe.fd != 0 || sqe.off != 0 || (sqe.op_flags & ~known) != 0) return Step::done(-EINVAL);
+      if (sqe.fd != 0 || sqe.off != 0 || (sqe.op_flags & ~static_cast<uint32_t>(kPipeFlags)) != 0) {
+        return Step::done(-EINVAL);
+      }
       const int flags = static_cast<int>(sqe.op_flags) | (sqe.file != 0 ? O_CLOEXEC : 0);
-      if (::pipe2(ends, flags) != 0) return Step::done(-errno);
+      if (make_pipe(ends, flags) != 0) return Step::done(-errno);
       auto* out = task->at<int32_t>(sqe.addr);
       for (uint32_t i = 0; i < 2; ++i) out[i] = ends[i];
       if (sqe.file == 0) return Step::done(0);
@@ -190,14 +237,13 @@ Step PollEngine::attempt_file(Task* task) {
     case abi::kMadvise: {
       // JavaScript lets nothing through that takes long.
       const uint64_t length = sqe.off != 0 ? sqe.off : sqe.len;
-      return Step::done(answer(::madvise(task->at<void>(sqe.addr), length, static_cast<int>(sqe.op_flags))));
+      Step step = Step::done(answer(::madvise(task->at<void>(sqe.addr), length, static_cast<int>(sqe.op_flags))));
+      step.failed = false;
+      return step;
     }
-    case abi::kFsync:
-      if (sqe.addr != 0 || sqe.buf != 0 || sqe.file != 0 || (sqe.op_flags & ~abi::kFsyncDatasync) != 0) {
-        return Step::done(-EINVAL);
-      }
-      return Step::pool();
     default:
+      // A descriptor that is none is found out before the op is one: that breaks links whatever the op is.
+      if (needs_file(task->opcode()) && access_of(task->fd) < 0) return Step::done(-EBADF);
       return Step::pool();
   }
 }
@@ -206,18 +252,25 @@ Step PollEngine::try_transfer(Task* task) {
   const abi::Sqe& sqe = task->sqe;
   const abi::Opcode opcode = task->opcode();
   if (!task->begun) {
-    if ((sqe.op_flags & kHipri) != 0) return Step::done(-EINVAL);
+    // The kernel looks for the descriptor first, for the buffer next, and then whether the one is for the other.
+    const auto refuse = [&](int error) {
+      const int mode = access_of(task->fd);
+      const bool other = error != -EFAULT && is_barred(mode, writes(opcode));
+      return Step::done(mode < 0 || other ? -EBADF : error);
+    };
     if (is_vector(opcode) && sqe.len > kMostParts) return Step::done(-EINVAL);
     if (opcode == abi::kReadFixed || opcode == abi::kWriteFixed) {
-      if (const int error = buffers_.check(sqe.buf, sqe.addr, sqe.len); error != 0) return Step::done(error);
+      if (const int error = buffers_.check(sqe.buf, sqe.addr, sqe.len); error != 0) return refuse(error);
     } else if (opcode == abi::kReadvFixed || opcode == abi::kWritevFixed) {
       const auto* given = task->at<const iovec>(sqe.addr);
       for (uint32_t i = 0; i < sqe.len; ++i) {
         const auto base = reinterpret_cast<uint64_t>(given[i].iov_base);
-        if (given[i].iov_len == 0) return Step::done(-EFAULT);
-        if (const int error = buffers_.check(sqe.buf, base, given[i].iov_len); error != 0) return Step::done(error);
+        if (given[i].iov_len == 0) return refuse(-EFAULT);
+        if (const int error = buffers_.check(sqe.buf, base, given[i].iov_len); error != 0) return refuse(error);
       }
     }
+    if ((sqe.op_flags & kHipri) != 0) return refuse(-EINVAL);
+    if ((sqe.op_flags & ~kKnownFlags) != 0) return refuse(-EOPNOTSUPP);
     // Others are at it, one after the other.
     const auto index = static_cast<size_t>(task->fd);
     const bool busy = index < descriptors_.size() && descriptors_[index] != nullptr && descriptors_[index]->busy;
@@ -227,10 +280,11 @@ Step PollEngine::try_transfer(Task* task) {
   const Parts parts(*task);
   const auto flags = static_cast<int>(sqe.op_flags);
   const auto ready = writes(opcode) ? POLLOUT : POLLIN;
-  int64_t result = task->has(abi::kAsync) && !task->begun ? -EOPNOTSUPP
-                                                          : transfer(*task, parts, offset_of(*task), flags | kNowait);
   struct stat about {};
   const auto know = [&] { return about.st_mode != 0 || ::fstat(task->fd, &about) == 0; };
+  const bool threaded = task->has(abi::kAsync) || may_wait_for_device(*task, parts);
+  const bool at_once = !threaded || task->begun || !know() || !is_file(about);
+  int64_t result = at_once ? transfer(*task, parts, offset_of(*task), flags | kNowait) : -EOPNOTSUPP;
 
   if (result == -EAGAIN || result == -EWOULDBLOCK) {
     if ((flags & kNowait) != 0) return Step::done(result);
@@ -238,9 +292,8 @@ Step PollEngine::try_transfer(Task* task) {
   }
   if (result == -EOPNOTSUPP || result == -ENOSYS || result == -EINVAL) {
     if (!know()) return Step::done(-errno);
+    if (is_barred(::fcntl(task->fd, F_GETFL), writes(opcode))) return Step::done(-EBADF);
     if (is_file(about)) return Step::pool();
-    const int access = ::fcntl(task->fd, F_GETFL) & O_ACCMODE;
-    if (access == (writes(opcode) ? O_RDONLY : O_WRONLY)) return Step::done(-EBADF);
     pollfd look{task->fd, static_cast<short>(ready), 0};
     // Splices take the RWF_NOWAIT of pipes away, but not from the kernel's ring.
     const bool waits = (flags & kNowait) == 0;
@@ -271,35 +324,42 @@ Step PollEngine::try_read_provided(Task* task) {
   const bool many = task->opcode() == abi::kReadMultishot;
   struct stat about {};
   if (::fstat(task->fd, &about) != 0) return Step::done(-errno);
+  if (access_of(task->fd) < 0) return Step::done(-EBADF);
   if (many && (!task->has(abi::kBufferSelect))) return Step::done(-EINVAL);
   if (many && is_file(about)) return Step::done(-EBADFD);
   for (int shots = 0; shots < kMostShots; ++shots) {
     Picked pick;
     BufferGroup* group = groups_.find(sqe.buf);
+    // It is woken for bytes: without any it takes no buffer.
+    if (many && (shots > 0 || task->begun) && must_wait(task->fd, POLLIN)) return Step::wait(POLLIN);
     if (group == nullptr || group->pick(&pick, 1, sqe.len) == 0) return Step::done(-ENOBUFS);
-    if (!is_file(about)) {
-      pollfd look{task->fd, POLLIN, 0};
-      if (::poll(&look, 1, 0) == 0) return Step::wait(POLLIN);
+    if (is_file(about)) {
+      // What cannot be waited for takes the buffer before it reads, and tells of it whatever comes of that.
+      const uint32_t used = group->commit(1, pick.length);
+      const int64_t result = retry([&] {
+        return static_cast<int64_t>(sqe.off) == -1
+                   ? ::read(task->fd, task->at<void>(pick.address), pick.length)
+                   : ::pread(task->fd, task->at<void>(pick.address), pick.length, static_cast<off_t>(sqe.off));
+      });
+      return Step::shorter(result, result != pick.length, used);
     }
+    pollfd look{task->fd, POLLIN, 0};
+    if (::poll(&look, 1, 0) == 0) return Step::wait(POLLIN);
     int64_t result;
     {
       const NonBlocking quick(task->fd);
-      const bool positioned = is_file(about) && static_cast<int64_t>(sqe.off) >= 0;
-      result = retry([&] {
-        return positioned ? ::pread(task->fd, task->at<void>(pick.address), pick.length, static_cast<off_t>(sqe.off))
-                          : ::read(task->fd, task->at<void>(pick.address), pick.length);
-      });
+      result = retry([&] { return ::read(task->fd, task->at<void>(pick.address), pick.length); });
     }
     if (result == -EAGAIN) return Step::wait(POLLIN);
-    if (result <= 0) return Step::done(result);
+    if (result < 0 || (many && result == 0)) return Step::done(result);
     const uint32_t used = group->commit(1, static_cast<uint64_t>(result));
-    if (!many) return Step::shorter(result, result < static_cast<int64_t>(sqe.len), used);
+    if (!many) return Step::shorter(result, result != pick.length, used);
     post_more(task, static_cast<int32_t>(result), used);
   }
   return Step::again();
 }
 
-#ifdef __linux__
+#ifdef OURO_LINUX
 
 Step PollEngine::try_splice(Task* task) {
   const abi::Sqe& sqe = task->sqe;
@@ -314,6 +374,7 @@ Step PollEngine::try_splice(Task* task) {
     }
     task->in_fd = task->other_fd;
     task->out_fd = task->fd;
+    if (access_of(task->in_fd) < 0 || access_of(task->out_fd) < 0) return Step::done(-EBADF);
     if (sqe.len == 0) return Step::done(0);
   }
   task->fd = task->out_fd;
@@ -323,13 +384,26 @@ Step PollEngine::try_splice(Task* task) {
     return ::fstat(fd, &about) == 0 && is_file(about);
   };
   const bool blocks = in_pool(task->in_fd) || in_pool(task->out_fd);
+  const auto keep = [&] {
+    const int error = task->keeps_ends ? 0 : keep_ends(task);
+    task->fd = task->out_fd;
+    task->other_fd = task->in_fd;
+    return error;
+  };
   if (task->result != -EAGAIN) {
-    if (blocks) return Step::pool();
+    if (blocks) {
+      const int error = keep();
+      return error == 0 ? Step::pool() : Step::done(error);
+    }
     work(*task);
     if (task->result != -EAGAIN) return finish_work(task);
   }
   task->result = 0;
-  if ((flags & SPLICE_F_NONBLOCK) != 0) return Step::done(-EAGAIN);
+  // The one op that does not wait for what its owner has made non-blocking.
+  const auto immediate = [](int fd) { return (::fcntl(fd, F_GETFL) & O_NONBLOCK) != 0; };
+  const bool never = (flags & SPLICE_F_NONBLOCK) != 0 || immediate(task->in_fd) || immediate(task->out_fd);
+  if (never) return Step::done(-EAGAIN);
+  if (const int error = keep(); error != 0) return Step::done(error);
   // Whoever is not ready is who it waits for.
   std::array<pollfd, 2> ends{pollfd{task->in_fd, POLLIN, 0}, pollfd{task->out_fd, POLLOUT, 0}};
   if (::poll(ends.data(), ends.size(), 0) < 0) return Step::done(-errno);
@@ -348,7 +422,7 @@ Step PollEngine::try_splice(Task*) { return Step::done(-EINVAL); }
 #endif
 
 Step PollEngine::try_open(Task* task) {
-#ifdef __linux__
+#ifdef OURO_LINUX
   const abi::Sqe& sqe = task->sqe;
   open_how how{};
   if (task->opcode() == abi::kOpenat) {
@@ -386,7 +460,7 @@ namespace {
 int64_t open_there(Task& task) {
   const abi::Sqe& sqe = task.sqe;
   const auto* path = task.at<const char>(sqe.addr);
-#ifdef __linux__
+#ifdef OURO_LINUX
   constexpr int kOther = O_PATH | O_NONBLOCK | O_NOFOLLOW;
   const bool plain = task.opcode() == abi::kOpenat || task.at<const open_how>(sqe.off)->resolve == 0;
   const auto wanted = task.opcode() == abi::kOpenat ? sqe.op_flags : task.at<const open_how>(sqe.off)->flags;
@@ -448,7 +522,7 @@ void PollEngine::work(Task& task) {
         return answer(::symlinkat(path, sqe.fd, path2));
       case abi::kLinkat:
         return answer(::linkat(sqe.fd, path, static_cast<int>(sqe.len), path2, static_cast<int>(sqe.op_flags)));
-#ifdef __linux__
+#ifdef OURO_LINUX
       case abi::kSyncFileRange:
         return answer(::sync_file_range(task.fd, off, sqe.len, sqe.op_flags));
       case abi::kFallocate:
@@ -473,6 +547,11 @@ void PollEngine::work(Task& task) {
         auto in = static_cast<loff_t>(sqe.addr);
         auto out = static_cast<loff_t>(sqe.off);
         const unsigned flags = (sqe.op_flags & ~abi::kSpliceFdInFixed) | SPLICE_F_NONBLOCK;
+        // It waits for a socket whatever the flags say.
+        std::optional<NonBlocking> quick;
+        for (const int end : {task.other_fd, task.fd}) {
+          if (!quick && is_socket(end)) quick.emplace(end);
+        }
         return answer(::splice(task.other_fd, in == -1 ? nullptr : &in, task.fd, out == -1 ? nullptr : &out,
                                sqe.len, flags));
       }
@@ -484,7 +563,7 @@ void PollEngine::work(Task& task) {
         return sqe.op_flags != 0 ? -EINVAL : answer(::renameat(sqe.fd, path, static_cast<int>(sqe.len), path2));
 #endif
       default:
-        return -EINVAL;
+        return run_call(task);
     }
   };
   task.result = static_cast<int32_t>(run());
@@ -521,10 +600,8 @@ Step PollEngine::finish_work(Task* task) {
       if (task->result == -EAGAIN) return Step::again();
       return Step::shorter(task->result, task->result != static_cast<int32_t>(sqe.len));
     default: {
-      // A descriptor that is none is found out before the op is one.
-      const bool nobody = task->result == -EBADF && task->fd >= 0 && ::fcntl(task->fd, F_GETFD) < 0;
       Step step = Step::done(task->result);
-      step.failed = step.failed && (nobody || breaks_link(task->opcode()));
+      step.failed = step.failed && breaks_link(task->opcode());
       return step;
     }
   }

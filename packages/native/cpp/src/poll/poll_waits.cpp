@@ -15,7 +15,7 @@
 #include <memory>
 #include <vector>
 
-#ifdef __linux__
+#ifdef OURO_LINUX
 #include <linux/futex.h>
 #include <sys/syscall.h>
 #endif
@@ -68,7 +68,7 @@ Step PollEngine::try_waitid(Task* task) {
     if (sqe.off != 0) std::memcpy(task->at<void>(sqe.off), &info, sizeof(info));
     return Step::done(0);
   }
-#ifdef SYS_pidfd_open
+#if defined(OURO_LINUX) && defined(SYS_pidfd_open)
   // The end of one process is seen by its descriptor, and so before Node, which hears of it by the signal, takes it.
   if (type == P_PID && (options & (WEXITED | WSTOPPED | WCONTINUED)) == WEXITED) {
     if (task->fd < 0) {
@@ -83,7 +83,7 @@ Step PollEngine::try_waitid(Task* task) {
   return Step::pending();
 }
 
-#ifdef __linux__
+#ifdef OURO_LINUX
 
 // ---- futexes
 
@@ -201,6 +201,7 @@ Step PollEngine::try_futex(Task* task) {
   wait->task = task;
   if (many) {
     if (sqe.fd != 0 || sqe.off != 0 || sqe.op_flags != 0 || sqe.addr3 != 0) return Step::done(-EINVAL);
+    if (sqe.len == 0 || sqe.len > kMostWaiters) return Step::done(-EINVAL);
     const auto* given = task->at<const Waiter>(sqe.addr);
     wait->waiters.assign(given, given + sqe.len);
   } else {
@@ -256,6 +257,8 @@ void PollEngine::take_futexes() {
       ++i;
       continue;
     }
+    // It is about to wake us, and we may be gone the next moment.
+    while (!wait->told.load(std::memory_order_acquire)) ::sched_yield();
     futexes_.erase(futexes_.begin() + static_cast<std::ptrdiff_t>(i));
     apply(wait->task, Step::done(wait->result));
   }

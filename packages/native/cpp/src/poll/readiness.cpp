@@ -9,7 +9,7 @@
 #include <map>
 #include <vector>
 
-#ifdef __linux__
+#ifdef OURO_LINUX
 #include <sys/epoll.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -26,7 +26,7 @@ int milliseconds(int64_t timeout_ns) {
   return static_cast<int>(std::min<int64_t>((timeout_ns + 999'999) / 1'000'000, INT_MAX));
 }
 
-#ifdef __linux__
+#ifdef OURO_LINUX
 
 class Epoll final : public Readiness {
  public:
@@ -120,7 +120,9 @@ class Poll final : public Readiness {
     for (const pollfd& each : set_) {
       if (each.revents == 0) continue;
       if (count == out.size()) break;
-      wanted_[each.fd].once = 0;
+      constexpr short kAll = POLLERR | POLLHUP | POLLNVAL;
+      short& once = wanted_[each.fd].once;
+      once = (each.revents & kAll) != 0 ? short{0} : static_cast<short>(once & ~each.revents);
       out[count++] = {each.fd, static_cast<uint32_t>(static_cast<unsigned short>(each.revents))};
     }
     return static_cast<int>(count);
@@ -138,7 +140,7 @@ class Poll final : public Readiness {
 }  // namespace
 
 std::unique_ptr<Readiness> Readiness::create() {
-#ifdef __linux__
+#ifdef OURO_LINUX
   if (const int fd = ::epoll_create1(EPOLL_CLOEXEC); fd >= 0) return std::make_unique<Epoll>(fd);
   return nullptr;
 #else

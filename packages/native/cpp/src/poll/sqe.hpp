@@ -90,8 +90,40 @@ enum Opcode : uint8_t {
   kWritevFixed,
   kPipe,
   kOpcodes,
+
+  // Ours: system calls on files that io_uring has no op for (poll_calls.cpp).
+  kFirstCall = 128,
+  kGetdents = kFirstCall,
+  kReadlinkat,
+  kFchmodat,
+  kFchownat,
+  kUtimensat,
+  kFaccessat,
+  kListxattr,
+  kRemovexattr,
+  kLgetxattr,
+  kLsetxattr,
+  kCopyFileRange,
+  kFiclone,
+  kFlock,
+  kLseek,
+  kMknodat,
+  kStatfs,
+  kRealpath,
+  kInotifyInit,
+  kInotifyAddWatch,
+  kInotifyRmWatch,
+  kWriteFiles,
+  kCopyFile,
+  kListDirectory,
+  kSweepDirectory,
+  kStat,
+  kEndOfCalls,
 };
 static_assert(kPipe == 62);
+static_assert(kStat == 152);
+
+inline constexpr bool is_call(uint8_t opcode) { return opcode >= kFirstCall && opcode < kEndOfCalls; }
 
 // IOSQE_*
 inline constexpr uint8_t kFixedFile = 1;
@@ -162,6 +194,9 @@ inline constexpr uint32_t kSocketOutq = 1;
 inline constexpr uint32_t kSocketGetsockopt = 2;
 inline constexpr uint32_t kSocketSetsockopt = 3;
 
+// What one op moves at most (MAX_RW_COUNT), and so what fits a completion.
+inline constexpr uint64_t kMostBytes = 0x7FFFF000;
+
 inline constexpr uint32_t kSpliceFdInFixed = 1U << 31;
 
 // io_uring_register
@@ -219,6 +254,16 @@ struct BufStatus {
   uint32_t head;
   uint32_t reserved[8];
 };
+
+// struct io_uring_recvmsg_out: what stands before a message in a provided buffer. The name, the control data and the payload
+// follow, each behind as much room as was asked for.
+struct RecvmsgOut {
+  uint32_t namelen;
+  uint32_t controllen;
+  uint32_t payloadlen;
+  uint32_t flags;
+};
+static_assert(sizeof(RecvmsgOut) == 16);
 
 // struct io_uring_rsrc_register
 struct RsrcRegister {

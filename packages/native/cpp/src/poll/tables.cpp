@@ -88,6 +88,8 @@ int FileTable::install(int fd, uint32_t file_index, int& replaced) {
     return -error;
   }
   replaced = std::exchange(fds_[index], fd);
+  // The search for a free place goes on behind the last one that was taken.
+  if (replaced < 0) next_ = std::clamp(index + 1, range_begin_, range_end_);
   return static_cast<int>(index);
 }
 
@@ -160,7 +162,7 @@ uint32_t BufferGroup::commit(uint32_t picks, uint64_t bytes) {
     return flags;
   }
   if (incremental_) {
-    for (;;) {
+    do {
       abi::Buf& buf = ring_[head_ & mask_];
       const auto used = static_cast<uint32_t>(std::min<uint64_t>(bytes, buf.len));
       if (used < buf.len) {
@@ -171,8 +173,8 @@ uint32_t BufferGroup::commit(uint32_t picks, uint64_t bytes) {
       buf.len = 0;
       ++head_;
       bytes -= used;
-      if (bytes == 0) return flags;
-    }
+    } while (bytes > 0);
+    return flags;
   }
   uint64_t left = bytes;
   uint32_t used = 0;

@@ -76,6 +76,12 @@ class BufferGroup {
   uint16_t head() const { return head_; }
   // Fills `picks` with the buffers that come next, for up to `length` bytes (0: no limit); returns their number.
   uint32_t pick(Picked* picks, uint32_t most, uint64_t length) const;
+  // Buffers that there are.
+  uint32_t count() const {
+    return is_ring() ? static_cast<uint16_t>(tail() - head_) : static_cast<uint32_t>(list_.size());
+  }
+  // Bytes to commit so that the first buffer is used up altogether.
+  uint64_t whole(const Picked& pick) const { return is_ring() ? ring_[head_ & mask_].len : pick.length; }
   // Uses up `bytes` of what `pick` gave; the flags for the completion. `whole`: buffers without data are used up too.
   uint32_t commit(uint32_t picks, uint64_t bytes);
 
