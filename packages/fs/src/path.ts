@@ -13,7 +13,7 @@ export const SECOND_PATH: number = INLINE_PATH;
 /** Checks a path and turns a URL into a string. */
 export function checkPath(path: unknown, name = 'path'): string | Buffer {
   const plain = path instanceof URL ? fileURLToPath(path) : path;
-  if (typeof plain !== 'string' && !Buffer.isBuffer(plain)) {
+  if (typeof plain !== 'string' && !(Buffer.isBuffer(plain) && ArrayBuffer.isView(plain))) {
     throw invalidType(name, 'of type string or an instance of Buffer or URL', path);
   }
   if (typeof plain === 'string' ? plain.includes('\0') : asBytes(plain).includes(0)) {

@@ -25,6 +25,15 @@ declare const WebAssembly: {
   Memory: new (limits: { initial: number }) => { readonly buffer: ArrayBuffer; grow(pages: number): number };
 };
 
+/** Tries to move memory to somebody else, and says what that has brought: Node 20 copies what is marked, later versions refuse. */
+function transfer(memory: ArrayBuffer): ArrayBuffer | undefined {
+  try {
+    return structuredClone(memory, { transfer: [memory] });
+  } catch {
+    return undefined;
+  }
+}
+
 /** What a transfer leaves behind: no bytes. */
 function detached(length: number): Buffer {
   const buffer = Buffer.alloc(length, 1);
@@ -91,26 +100,31 @@ describe('write takes exactly the bytes of', () => {
 });
 
 describe('while a read is in flight', () => {
-  it('transferring its buffer copies it, and the read goes where it was to go', async () => {
+  it('transferring its buffer copies it or is refused, and the read goes where it was to go', async () => {
     const buffer = Buffer.alloc(64, '.');
     const reading = pipe.read(buffer);
-    const copy = structuredClone(buffer.buffer, { transfer: [buffer.buffer] });
+    const copy = transfer(buffer.buffer);
     await submitted();
-    const second = structuredClone(buffer.buffer, { transfer: [buffer.buffer] });
+    const second = transfer(buffer.buffer);
     expect(buffer.length).toBe(64);
     writeSync(peer, 'arrived');
     expect(await reading).toBe(7);
     expect(buffer.toString('utf8', 0, 9)).toBe('arrived..');
-    for (const clone of [copy, second]) expect(Buffer.from(clone)).toEqual(Buffer.alloc(64, '.'));
+    for (const clone of [copy, second])
+      if (clone !== undefined) expect(Buffer.from(clone)).toEqual(Buffer.alloc(64, '.'));
   });
 
-  it('posting its buffer to another thread copies it', async () => {
+  it('posting its buffer to another thread copies it or is refused', async () => {
     const { port1, port2 } = new MessageChannel();
     const buffer = new Uint8Array(64);
     const reading = pipe.read(buffer);
     await submitted();
     const received = new Promise<Uint8Array>((resolve) => port2.once('message', resolve));
-    port1.postMessage(buffer, [buffer.buffer]);
+    try {
+      port1.postMessage(buffer, [buffer.buffer]);
+    } catch {
+      port1.postMessage(buffer); // refused
+    }
     expect(buffer.length).toBe(64);
     writeSync(peer, 'arrived');
     expect([await reading, Buffer.from(buffer).toString('utf8', 0, 7)]).toEqual([7, 'arrived']);
@@ -118,11 +132,11 @@ describe('while a read is in flight', () => {
     port1.close();
   });
 
-  it('transferring a part of its memory copies it too', async () => {
+  it('transferring a part of its memory is no different', async () => {
     const memory = new ArrayBuffer(64);
     const reading = pipe.read(new Uint8Array(memory, 32, 8));
     await submitted();
-    structuredClone(new Uint8Array(memory, 0, 4), { transfer: [memory] });
+    transfer(memory);
     writeSync(peer, 'arrived');
     expect([await reading, Buffer.from(memory).toString('utf8', 32, 39)]).toEqual([7, 'arrived']);
   });
@@ -197,11 +211,11 @@ describe('while a write is in flight', () => {
     return all;
   }
 
-  it('transferring its buffer copies it, and all bytes are written', async () => {
+  it('transferring its buffer copies it or is refused, and all bytes are written', async () => {
     const memory = new Uint8Array(data);
     const writing = pipe.write(memory);
     await submitted();
-    structuredClone(memory.buffer, { transfer: [memory.buffer] });
+    transfer(memory.buffer);
     expect((await drained()).equals(data)).toBe(true);
     expect(await writing).toBe(size);
   });
@@ -259,7 +273,7 @@ describe('a detached buffer', () => {
     writeFileSync(written, 'what was there');
     const memory = new Uint8Array(Buffer.from('what is to be there'));
     const writing = writeFile(written, memory);
-    structuredClone(memory.buffer, { transfer: [memory.buffer] });
+    transfer(memory.buffer);
     await writing;
     expect(readFileSync(written, 'utf8')).toBe('what is to be there');
   });
@@ -277,7 +291,7 @@ describe('a detached buffer', () => {
   it('is not what transferring leaves of a buffer that readFile is about to fill', async () => {
     const memory = new Uint8Array(256);
     const reading = readFile(path, { buffer: memory });
-    structuredClone(memory.buffer, { transfer: [memory.buffer] });
+    transfer(memory.buffer);
     expect((await reading).equals(CONTENT)).toBe(true);
     expect(memory).toEqual(new Uint8Array(CONTENT));
   });

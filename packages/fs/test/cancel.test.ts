@@ -3,7 +3,15 @@ import { join } from 'node:path';
 import { File, readFile, writeFile } from '@ouro/fs';
 import { AbortError, type Future } from '@ouro/runtime';
 import { describe, expect, it } from 'vitest';
-import { begun, failure, fifo, openDescriptors, submitted, temporaryDirectory } from './support.ts';
+import {
+  begun,
+  failure,
+  fifo,
+  openDescriptors,
+  openFiles,
+  submitted,
+  temporaryDirectory,
+} from './support.ts';
 
 const dir = temporaryDirectory();
 const path = join(dir, 'file');
@@ -147,6 +155,18 @@ describe('a cancelled open', () => {
     expect(openDescriptors()).toBe(before);
   });
 
+  it('of a pipe has no descriptor left when it has ended, not a moment later', async () => {
+    const names = Array.from({ length: 8 }, () => pipe());
+    await submitted();
+    const ours = (): string[] => openFiles().filter((file) => file.includes(dir));
+    const before = ours();
+    for (let round = 0; round < 100; round++) {
+      const opening = names.map((name) => failure(File.open(name, 'w', { timeout: 1 })));
+      await Promise.all(opening);
+      expect(ours()).toEqual(before);
+    }
+  });
+
   it.each(['w', 'a', constants.O_WRONLY] as const)(
     'ends at once if it has just begun (%s)',
     async (flags) => {
@@ -238,6 +258,7 @@ describe('a cancelled readFile', () => {
 
 describe('a cancelled writeFile', () => {
   it('to a pipe that nobody reads ends with an AbortError', async () => {
+    await writeFile('/dev/null', ''); // what stands beside the ring has descriptors of its own
     await submitted();
     const before = openDescriptors();
     const writing = writeFile(pipe(), 'x');
@@ -256,6 +277,7 @@ describe('a cancelled writeFile', () => {
     const controller = new AbortController();
     const writing = writeFile(name, Buffer.alloc(1 << 20), { signal: controller.signal });
     const handled = writing.catch((error: unknown) => error);
+    while (openDescriptors() === before) await submitted();
     for (let turn = 0; turn < 5; turn++) await submitted();
     controller.abort('stop');
     expect(await handled).toMatchObject({ code: 'ABORT_ERR', cause: 'stop', bytesTransferred: 65536 });

@@ -2,6 +2,8 @@ import { constants } from 'node:buffer';
 import { closeSync, openSync, rmSync, truncateSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { File, readFile } from '@ouro/fs';
+import { readv } from '@ouro/fs/ops';
+import { submit } from '@ouro/runtime';
 import { afterEach, describe, expect, it } from 'vitest';
 import { failure, openDescriptors, submitted, temporaryDirectory } from './support.ts';
 
@@ -79,5 +81,12 @@ describe('more than 2 GiB at once', () => {
     // To /dev/null, which takes it all without keeping it; the positions are what the reads above are about.
     await using file = await File.open('/dev/null', 'w');
     expect(await file.write(Buffer.alloc(size))).toBe(size);
+  });
+
+  it('is cut to that where one op has several buffers', { timeout: 5 * MINUTES }, async () => {
+    sparseFile(size, marks);
+    await using file = await File.open(path);
+    const buffer = Buffer.allocUnsafeSlow(GIB / 4);
+    expect(await submit(readv(file, Array<Buffer>(9).fill(buffer), 0))).toBe(MOST_AT_ONCE);
   });
 });

@@ -73,7 +73,7 @@ describe('on a kernel without the ops', () => {
     expect(await without('READ,WRITE,READV,WRITEV', body)).toEqual([
       ...[2, 2, 'ab', 2, 'cdb3456789', 7, 'db', '34', '567', 2, 'b3'],
       ['EBADF', 'read'],
-      ['EBADF', 'writev'],
+      ['EBADF', 'write'],
       ['ERR_OURO_UNSUPPORTED', 'read'],
     ]);
   });

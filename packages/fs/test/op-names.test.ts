@@ -294,9 +294,4 @@ describe('the functions of @ouro/fs for names', () => {
     expect((await failure(unlink(at('a'), { signal: AbortSignal.abort() }))).code).toBe('ABORT_ERR');
     expect(existsSync(at('a'))).toBe(true);
   });
-
-  it('mkdir does not pretend to be recursive', () => {
-    const options = { recursive: true } as object;
-    expect(thrown(() => mkdir(at('x', 'y'), options)).code).toBe('ERR_INVALID_ARG_VALUE');
-  });
 });

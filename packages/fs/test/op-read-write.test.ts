@@ -186,7 +186,7 @@ describe.each([
   it('of a descriptor that is not open fails with EBADF', async () => {
     expect(await failure(submit(vectored(99_999, [Buffer.alloc(1)])))).toMatchObject({
       code: 'EBADF',
-      syscall: name,
+      syscall: name.slice(0, -1),
     });
   });
 
@@ -298,7 +298,7 @@ describe('File.readv and File.writev', () => {
         () => null,
         (reason: unknown) => reason,
       );
-    expect(error).toMatchObject({ code: 'ETIMEDOUT', syscall: 'writev' });
+    expect(error).toMatchObject({ code: 'ETIMEDOUT', syscall: 'write' });
     await close(from);
   });
 

@@ -37,6 +37,12 @@ describe('a path', () => {
     expect(await failure(File.open(path))).toEqual(thrown(() => openSync(path, 'r')));
   });
 
+  it('is refused where it only looks like a Buffer', () => {
+    const code = 'ERR_INVALID_ARG_TYPE';
+    expect(thrown(() => File.open(Object.create(Buffer.prototype) as Buffer))).toMatchObject({ code });
+    expect(thrown(() => readFile(Object.create(Buffer.prototype) as Buffer))).toMatchObject({ code });
+  });
+
   it('may be relative', async () => {
     const cwd = process.cwd();
     process.chdir(dir);

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { metrics } from '@ouro/runtime';
@@ -21,6 +21,17 @@ export function fifo(path: string): string {
 
 /** Descriptors that this process has open. */
 export const openDescriptors = (): number => readdirSync('/proc/self/fd').length;
+
+/** What they are, by number: tells which one is too many. */
+export function openFiles(): string[] {
+  return readdirSync('/proc/self/fd').flatMap((fd) => {
+    try {
+      return [`${fd}: ${readlinkSync(`/proc/self/fd/${fd}`)}`];
+    } catch {
+      return []; // that of the directory itself
+    }
+  });
+}
 
 /** Where the kernel stands with a descriptor: its position, and its `O_*` flags in octal. */
 export function descriptorInfo(fd: number): { readonly pos: number; readonly flags: string } {

@@ -21,6 +21,7 @@ const RENAME = opKind<void>('rename', { decode: nothing });
 const UNLINK = opKind<void>('unlink', { decode: nothing });
 const RMDIR = opKind<void>('rmdir', { decode: nothing });
 const MKDIR = opKind<void>('mkdir', { decode: nothing });
+const MKDTEMP = opKind<void>('mkdtemp', { decode: nothing });
 const SYMLINK = opKind<void>('symlink', { decode: nothing });
 const LINK = opKind<void>('link', { decode: nothing });
 
@@ -107,6 +108,11 @@ class MkdirAt extends PathOp<void> {
 /** `mkdirat(2)` (5.15), in Node's thread pool on kernels without. `mode` is what the umask leaves of it. */
 export function mkdirat(path: PathLike, mode: number | string = 0o777, options: AtOptions = {}): Op<void> {
   return new MkdirAt(MKDIR, IORING_OP_MKDIRAT, keptPath(path), options.dirfd, fileMode(mode), 0);
+}
+
+/** `mkdirat` as a step of `mkdtemp(3)`, by whose name its errors go. */
+export function mkdtempAt(path: string | Buffer, mode: number): Op<void> {
+  return new MkdirAt(MKDTEMP, IORING_OP_MKDIRAT, path, undefined, mode, 0);
 }
 
 class SymlinkAt extends TwoPathOp {

@@ -100,9 +100,23 @@ export function open<T>(
   flags: number,
   mode: number,
   options?: OpOptions,
+  { dirfd, resolve }: From = {},
 ): Operation<T> {
-  return begin(new Open(new OpenAt(kind, path, undefined, flags, mode)), options);
+  const op =
+    resolve === undefined
+      ? new OpenAt(kind, path, dirfd, flags, mode)
+      : new OpenAt2(kind, path, dirfd, flags, (flags & MAKES) === 0 ? 0 : mode, resolve);
+  return begin(new Open(op), options);
 }
+
+/** Where something is opened, and what may lead there. */
+export interface From extends AtOptions {
+  /** `RESOLVE_*` bits. */
+  readonly resolve?: number | undefined;
+}
+
+/** Flags that make a file: `openat2` refuses a mode without them. */
+const MAKES = O_CREAT | (O_TMPFILE & ~constants.O_DIRECTORY);
 
 const OPEN_FD: OpKind<number> = openKind(null);
 const OPEN_DIRECT: OpKind<DirectDescriptor> = directKind(OPEN_FD);
@@ -110,8 +124,8 @@ const OPEN2_FD: OpKind<number> = opKind('openat2', { resultIsFd: true });
 const OPEN2_DIRECT: OpKind<DirectDescriptor> = directKind(OPEN2_FD);
 
 /** Opens to a bare descriptor, which the caller must close. */
-export function openFd(path: string | Buffer, flags: number, mode: number): Operation<number> {
-  return open(OPEN_FD, path, flags, mode);
+export function openFd(path: string | Buffer, flags: number, mode: number, from?: From): Operation<number> {
+  return open(OPEN_FD, path, flags, mode, undefined, from);
 }
 
 /** Where a file is opened from, and into what. */

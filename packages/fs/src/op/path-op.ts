@@ -71,12 +71,12 @@ export class PathOp<T> extends Op<T> {
 }
 
 /** An op on two paths, at `addr` and at `off`. */
-export class TwoPathOp extends Op<void> {
+export class TwoPathOp<T = void> extends Op<T> {
   readonly path: string | Buffer;
   readonly dest: string | Buffer;
 
   constructor(
-    kind: OpKind<void>,
+    kind: OpKind<T>,
     opcode: number,
     path: string | Buffer,
     dest: string | Buffer,

@@ -10,7 +10,7 @@ const FADVISE = opKind<void>('fadvise', { decode: nothing });
  * @param mode `FALLOC_FL_*` bits; 0 allocates, and extends the file if the stretch lies beyond its end
  * @param offset byte of the file
  * @param length bytes, more than 0
- * @throws `ENOSPC`, `EOPNOTSUPP` (the file system has no such mode), `EFBIG`, `EBADF` (not open for writing), `EINVAL`
+ * @throws `ENOSPC`, `ENOTSUP` (the file system has no such mode), `EFBIG`, `EBADF` (not open for writing), `EINVAL`
  */
 export function fallocate(fd: Target, mode: number, offset: number, length: number): Op<void> {
   checkInteger('mode', mode, 0, 0x7fff_ffff);

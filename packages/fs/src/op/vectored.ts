@@ -37,11 +37,12 @@ import { CURRENT, checkPosition, type Position } from '../position.ts';
 import { inPoolOn } from './elsewhere.ts';
 import { type MoveOptions, moveFlags } from './read-write.ts';
 
-const READV = opKind<number>('readv', {
+// In errors they are what Node calls them, for one buffer or several.
+const READV = opKind<number>('read', {
   endsWithHandle: true,
   decode: (count, op) => (op as Vectored).scatter(count),
 });
-const WRITEV = opKind<number>('writev');
+const WRITEV = opKind<number>('write');
 
 const TWO_32 = 4_294_967_296;
 /** Bytes of `struct iovec`: address and length. */

@@ -1,44 +1,55 @@
-import { addon } from '@ouro/native';
 import {
+  AT_EMPTY_PATH,
+  AT_SYMLINK_NOFOLLOW,
   IORING_OP_FGETXATTR,
   IORING_OP_FSETXATTR,
   IORING_OP_GETXATTR,
   IORING_OP_SETXATTR,
+  OURO_OP_LGETXATTR,
+  OURO_OP_LISTXATTR,
+  OURO_OP_LSETXATTR,
+  OURO_OP_REMOVEXATTR,
+  XATTR_LIST_MAX,
   XATTR_SIZE_MAX,
 } from '@ouro/native/abi';
 import {
-  addressOf,
   Bounce,
   type Bytes,
   checkBytes,
   checkInteger,
   invalidType,
-  lengthOf,
   nothing,
   Op,
   type OpKind,
   opKind,
-  type Pinned,
   pinned,
   type Target,
-  UNSTABLE,
 } from '@ouro/runtime/driver';
 import { checkPath, keptPath, type PathLike, placePath, SECOND_PATH } from '../path.ts';
+import { answerMemory, filled, type Memory, onFile } from './own.ts';
 
-// Extended attributes, small values under names such as 'user.origin'. All of it since 5.19; on kernels without, it is
-// refused: Node has nothing of the kind.
+// Extended attributes, small values under names such as 'user.origin'. Getting and setting is the kernel's since 5.19, and refused on
+// kernels without: Node has nothing of the kind. Those of links themselves, lists of names and removing are ops of our own.
 
 const SETXATTR = opKind<void>('setxattr', { decode: nothing });
 const FSETXATTR = opKind<void>('fsetxattr', { decode: nothing });
 const GETXATTR = opKind<number>('getxattr', { decode: copyBack });
 const FGETXATTR = opKind<number>('fgetxattr', { decode: copyBack });
+const LSETXATTR = opKind<void>('lsetxattr', { decode: nothing });
+const REMOVEXATTR = opKind<void>('removexattr', { decode: nothing });
+const LREMOVEXATTR = opKind<void>('lremovexattr', { decode: nothing });
+const FREMOVEXATTR = opKind<void>('fremovexattr', { decode: nothing });
+const LISTXATTR = opKind<string[]>('listxattr', { decode: names });
+const LLISTXATTR = opKind<string[]>('llistxattr', { decode: names });
+const FLISTXATTR = opKind<string[]>('flistxattr', { decode: names });
+const LGETXATTR = opKind<number>('lgetxattr', { decode: copyBack });
+const LGETXATTR_VALUE = opKind<Buffer>('lgetxattr', { decode: value });
 const GETXATTR_VALUE = opKind<Buffer>('getxattr', { decode: value });
 const FGETXATTR_VALUE = opKind<Buffer>('fgetxattr', { decode: value });
 
 const MOST = 0xffff_ffff;
 
-/** Where the value is, or goes. */
-type Value = Pick<Pinned, 'address' | 'length' | 'hold'>;
+const NO_MEMORY: Memory = { address: 0, length: 0, hold: null };
 
 /** An op on an attribute: its name at `addr`, its value's memory at `off` with `len` bytes, the file at `fd` or `addr3`. */
 class XAttr<T> extends Op<T> {
@@ -52,7 +63,7 @@ class XAttr<T> extends Op<T> {
     opcode: number,
     name: unknown,
     path: PathLike | null,
-    value: Value,
+    value: Memory,
     opFlags: number,
   ) {
     super(kind, opcode, value.address, 0, Math.min(value.length, MOST), opFlags);
@@ -78,7 +89,7 @@ class XAttr<T> extends Op<T> {
 }
 
 /** A value's bytes for the kernel to read. */
-function given(data: Bytes | string): Value {
+function given(data: Bytes | string): Memory {
   if (typeof data === 'string') return pinned(Buffer.from(data));
   checkBytes('value', data);
   return pinned(data);
@@ -94,7 +105,7 @@ function checkFlags(flags: number): number {
  *
  * @param value up to 64 KiB; it belongs to the op until that is done. A string is written as UTF-8.
  * @param flags `XATTR_CREATE` (`EEXIST` if it is there), `XATTR_REPLACE` (`ENODATA` if it is not)
- * @throws `EOPNOTSUPP` (no such name space, or none at all here), `ENOSPC`, `E2BIG`, `ERANGE` (the name is too long)
+ * @throws `ENOTSUP` (no such name space, or none at all here), `ENOSPC`, `E2BIG`, `ERANGE` (the name is too long)
  */
 export function setxattr(path: PathLike, name: string, value: Bytes | string, flags = 0): Op<void> {
   return new XAttr(SETXATTR, IORING_OP_SETXATTR, name, path, given(value), checkFlags(flags));
@@ -116,33 +127,18 @@ function value(count: number, op: Op<unknown>): Buffer {
   return Buffer.from(((op as XAttr<unknown>).memory as Buffer).subarray(0, count));
 }
 
-/** The caller's memory, for the kernel to fill. */
-function filled(buffer: Bytes): Value {
-  checkBytes('buffer', buffer);
-  const address = addressOf(buffer);
-  if (address !== UNSTABLE) return { address, length: lengthOf(buffer), hold: buffer };
-  const bounce = Bounce.toFill(buffer);
-  return { address: bounce.address, length: bounce.bytes.length, hold: bounce };
-}
-
-/** Memory that takes any value there can be: asking for the size first would be a second op, and a race. */
-function anyValue(): Value {
-  const memory = Buffer.allocUnsafeSlow(XATTR_SIZE_MAX);
-  return { address: addon().addressOf(memory), length: XATTR_SIZE_MAX, hold: memory };
-}
-
 /**
  * `getxattr(2)`: an attribute of the file that a path, symbolic links followed, leads to.
  *
  * @param buffer takes the value and belongs to the op until that is done; the result is the number of bytes then, or how
  *   many it would take, if the buffer has none. Without one the result is a Buffer of its own.
- * @throws `ENODATA` (no such attribute), `ERANGE` (the buffer is too short), `EOPNOTSUPP`
+ * @throws `ENODATA` (no such attribute), `ERANGE` (the buffer is too short), `ENOTSUP`
  */
 export function getxattr(path: PathLike, name: string, buffer: Bytes): Op<number>;
 export function getxattr(path: PathLike, name: string): Op<Buffer>;
 export function getxattr(path: PathLike, name: string, buffer?: Bytes): Op<number> | Op<Buffer> {
   return buffer === undefined
-    ? new XAttr(GETXATTR_VALUE, IORING_OP_GETXATTR, name, path, anyValue(), 0)
+    ? new XAttr(GETXATTR_VALUE, IORING_OP_GETXATTR, name, path, answerMemory(XATTR_SIZE_MAX), 0)
     : new XAttr(GETXATTR, IORING_OP_GETXATTR, name, path, filled(buffer), 0);
 }
 
@@ -151,6 +147,63 @@ export function fgetxattr(fd: Target, name: string, buffer: Bytes): Op<number>;
 export function fgetxattr(fd: Target, name: string): Op<Buffer>;
 export function fgetxattr(fd: Target, name: string, buffer?: Bytes): Op<number> | Op<Buffer> {
   return buffer === undefined
-    ? new XAttr(FGETXATTR_VALUE, IORING_OP_FGETXATTR, name, null, anyValue(), 0).on(fd)
+    ? new XAttr(FGETXATTR_VALUE, IORING_OP_FGETXATTR, name, null, answerMemory(XATTR_SIZE_MAX), 0).on(fd)
     : new XAttr(FGETXATTR, IORING_OP_FGETXATTR, name, null, filled(buffer), 0).on(fd);
+}
+
+/** `lsetxattr(2)`: `setxattr` of a symbolic link itself, which has attributes of some name spaces only (`trusted.`, `security.`). */
+export function lsetxattr(path: PathLike, name: string, value: Bytes | string, flags = 0): Op<void> {
+  return new XAttr(LSETXATTR, OURO_OP_LSETXATTR, name, path, given(value), checkFlags(flags));
+}
+
+/** `lgetxattr(2)`: `getxattr` of a symbolic link itself. */
+export function lgetxattr(path: PathLike, name: string, buffer: Bytes): Op<number>;
+export function lgetxattr(path: PathLike, name: string): Op<Buffer>;
+export function lgetxattr(path: PathLike, name: string, buffer?: Bytes): Op<number> | Op<Buffer> {
+  return buffer === undefined
+    ? new XAttr(LGETXATTR_VALUE, OURO_OP_LGETXATTR, name, path, answerMemory(XATTR_SIZE_MAX), 0)
+    : new XAttr(LGETXATTR, OURO_OP_LGETXATTR, name, path, filled(buffer), 0);
+}
+
+function remove(kind: OpKind<void>, name: string, path: PathLike | null, flags: number): Op<void> {
+  return new XAttr(kind, OURO_OP_REMOVEXATTR, name, path, NO_MEMORY, flags);
+}
+
+/** `removexattr(2)`: removes an attribute. @throws `ENODATA` (no such attribute), `ENOTSUP`, `EPERM` */
+export function removexattr(path: PathLike, name: string): Op<void> {
+  return remove(REMOVEXATTR, name, path, 0);
+}
+
+/** `lremovexattr(2)`: `removexattr` of a symbolic link itself. */
+export function lremovexattr(path: PathLike, name: string): Op<void> {
+  return remove(LREMOVEXATTR, name, path, AT_SYMLINK_NOFOLLOW);
+}
+
+/** `fremovexattr(2)`: `removexattr` of an open file. */
+export function fremovexattr(fd: Target, name: string): Op<void> {
+  return onFile(remove(FREMOVEXATTR, name, null, AT_EMPTY_PATH), fd);
+}
+
+function names(count: number, op: Op<unknown>): string[] {
+  // Each ends with a zero byte.
+  return value(count, op).toString().split('\0').slice(0, -1);
+}
+
+function list(kind: OpKind<string[]>, path: PathLike | null, flags: number): Op<string[]> {
+  return new XAttr(kind, OURO_OP_LISTXATTR, '', path, answerMemory(XATTR_LIST_MAX), flags);
+}
+
+/** `listxattr(2)`: the names of all attributes of a file, in no order. @throws `ENOENT`, `ENOTSUP`… */
+export function listxattr(path: PathLike): Op<string[]> {
+  return list(LISTXATTR, path, 0);
+}
+
+/** `llistxattr(2)`: `listxattr` of a symbolic link itself. */
+export function llistxattr(path: PathLike): Op<string[]> {
+  return list(LLISTXATTR, path, AT_SYMLINK_NOFOLLOW);
+}
+
+/** `flistxattr(2)`: `listxattr` of an open file. */
+export function flistxattr(fd: Target): Op<string[]> {
+  return onFile(list(FLISTXATTR, null, AT_EMPTY_PATH), fd);
 }

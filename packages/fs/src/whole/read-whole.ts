@@ -3,6 +3,7 @@ import { AT_FDCWD, IORING_OP_OPENAT, IORING_OP_READ, MAX_RW_COUNT, O_CLOEXEC } f
 import {
   type AbortError,
   addressOf,
+  allocateRecycled,
   asBytes,
   awaitFast,
   type Bytes,
@@ -15,7 +16,7 @@ import {
   type TimeoutError,
   UNSTABLE,
 } from '@ouro/runtime/driver';
-import { placePath } from './path.ts';
+import { placePath } from '../path.ts';
 
 /** First piece of a file whose size is not known; later ones double. */
 const FIRST_PIECE = 16_384;
@@ -51,6 +52,8 @@ export class WholeRead extends Future<Buffer | string> implements Completion {
   #fd = -1;
   #cancelled = false;
   #reason: unknown;
+  /** Longest file that is read, in bytes. */
+  readonly #most: number;
   /** Memory being filled, where it is, and how far it is filled. */
   #piece: Buffer = EMPTY;
   #address = 0;
@@ -63,8 +66,14 @@ export class WholeRead extends Future<Buffer | string> implements Completion {
   #full: Buffer[] | null = null;
 
   /** @throws TypeError if `into` is detached */
-  constructor(path: string | Buffer, encoding: BufferEncoding | null, into: Bytes | null) {
+  constructor(
+    path: string | Buffer,
+    encoding: BufferEncoding | null,
+    into: Bytes | null,
+    most: number = limits.MAX_LENGTH,
+  ) {
     super();
+    this.#most = most;
     this.#path = path;
     this.#encoding = encoding;
     const whole = into && asBytes(into);
@@ -134,14 +143,15 @@ export class WholeRead extends Future<Buffer | string> implements Completion {
         this.#address = this.#intoAddress;
       }
       this.#length = wanted;
-    } else if (size > limits.MAX_LENGTH) {
+    } else if (size > this.#most) {
+      const longest = this.#most === limits.MAX_LENGTH ? 'the longest Buffer' : '"options.most"';
       throw Object.assign(
-        new RangeError(`File size (${size}) is greater than the longest Buffer (${limits.MAX_LENGTH} bytes)`),
+        new RangeError(`File size (${size}) is greater than ${longest} (${this.#most} bytes)`),
         { code: 'ERR_FS_FILE_TOO_LARGE' },
       );
     } else {
       this.#sized = size > 0;
-      this.#use(Buffer.allocUnsafeSlow(size > 0 ? size : FIRST_PIECE));
+      this.#use(allocateRecycled(size > 0 ? size : FIRST_PIECE));
     }
     if (this.#length > 0) this.#readOn();
     else this.#probe();
@@ -180,7 +190,7 @@ export class WholeRead extends Future<Buffer | string> implements Completion {
   #anotherPiece(): void {
     this.#full ??= [];
     this.#full.push(this.#piece);
-    this.#use(Buffer.allocUnsafeSlow(Math.min(this.#piece.length * 2, MOST_PIECE)));
+    this.#use(allocateRecycled(Math.min(this.#piece.length * 2, MOST_PIECE)));
     this.#readOn();
   }
 
@@ -222,7 +232,7 @@ export class WholeRead extends Future<Buffer | string> implements Completion {
 
   #end(error: unknown): void {
     this.#close();
-    this.fail(error);
+    this.failFromKernel(error);
   }
 
   #close(): void {
