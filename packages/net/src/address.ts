@@ -1,11 +1,13 @@
 import { promises as dns, type LookupAddress } from 'node:dns';
 import { isIP } from 'node:net';
+import type { SocketName as SocketAddress } from '@ouro/native';
 import { AF_INET, AF_INET6 } from '@ouro/native/abi';
 import { checkInteger, type Future, invalidType, reactor, resolved } from '@ouro/runtime/driver';
-import { Wait } from './wait.ts';
+import type { UnixAddress } from './sockaddr.ts';
+import { Wait } from './socket/wait.ts';
 
 /** One end of a connection. */
-export type { SocketName as SocketAddress } from '@ouro/native';
+export type { SocketAddress };
 
 /** Room for the largest address we use: `struct sockaddr_in6`. */
 const SOCKADDR_IN6_BYTES = 28;
@@ -19,10 +21,10 @@ export interface Endpoint {
 }
 
 /** Checks a port as Node does: an integer from 0 to 65535. */
-export function checkPort(port: unknown): number {
-  if (typeof port !== 'number') throw invalidType('options.port', 'of type number', port);
+export function checkPort(port: unknown, name = 'options.port'): number {
+  if (typeof port !== 'number') throw invalidType(name, 'of type number', port);
   if (!(Number.isInteger(port) && port >= 0 && port <= 65535)) {
-    throw Object.assign(new RangeError(`options.port should be >= 0 and < 65536. Received ${String(port)}`), {
+    throw Object.assign(new RangeError(`${name} should be >= 0 and < 65536. Received ${String(port)}`), {
       code: 'ERR_SOCKET_BAD_PORT',
     });
   }
@@ -64,4 +66,19 @@ export function resolve(host: string, port: number): Future<Endpoint[]> {
 export function checkBacklog(backlog: unknown): number {
   checkInteger('options.backlog', backlog, 0, 0x7fff_ffff);
   return backlog;
+}
+
+/** The name of a socket, or of its peer; undefined if it has none. */
+export function inetName(fd: number, ofPeer: boolean): SocketAddress | undefined {
+  const { addon } = reactor();
+  const name = ofPeer ? addon.getpeername(fd) : addon.getsockname(fd);
+  return typeof name === 'number' ? undefined : name;
+}
+
+/** An address for people: `127.0.0.1:80`, `[::1]:80`, `/run/app/socket`. */
+export function shown(address: SocketAddress | UnixAddress | undefined): string | undefined {
+  if (address === undefined) return undefined;
+  if ('path' in address) return address.path === '' ? undefined : address.path;
+  const { family, port } = address;
+  return family === 'IPv6' ? `[${address.address}]:${port}` : `${address.address}:${port}`;
 }

@@ -9,12 +9,18 @@ export { connect } from './op/connect.ts';
 export { recv, type TransferOptions } from './op/recv.ts';
 export { type ProvidedOptions, recvBundle, recvMultishot } from './op/recv-multishot.ts';
 export { type Received, type RecvmsgOptions, recvmsg } from './op/recvmsg.ts';
+export {
+  type LeasedRingMessage,
+  type RecvmsgMultishotOptions,
+  type RingMessage,
+  recvmsgMultishot,
+} from './op/recvmsg-multishot.ts';
 export { send } from './op/send.ts';
 export { sendBundle } from './op/send-bundle.ts';
+export { SendRing } from './op/send-ring.ts';
 export { type SendmsgOptions, sendmsg } from './op/sendmsg.ts';
 export { shutdown } from './op/shutdown.ts';
 export { bind, listen, socket } from './op/socket.ts';
 export { getsockopt, setsockopt, siocinq, siocoutq } from './op/sockopt.ts';
 export { type Reporting, sendmsgZc, sendZc, type ZeroCopied } from './op/zero-copy.ts';
-export { SendRing } from './send-ring.ts';
 export type { Address, InetAddress, UnixAddress } from './sockaddr.ts';

@@ -1,6 +1,6 @@
 import { AF_INET, AF_INET6, AF_UNIX, UNIX_PATH_MAX } from '@ouro/native/abi';
 import { checkInteger, invalidType, outOfRange, reactor } from '@ouro/runtime/driver';
-import { addressError } from './errors.ts';
+import { addressError, invalidAddress } from './errors.ts';
 
 /** An IP address with a port. */
 export interface InetAddress {
@@ -13,7 +13,7 @@ export interface InetAddress {
 
 /** An address in the file system, or, if it begins with a zero byte, in the abstract namespace. */
 export interface UnixAddress {
-  /** Up to 107 bytes; in results empty for a socket without a name. */
+  /** Up to 107 bytes, an abstract name 108; in results empty for a socket without a name. */
   readonly path: string;
 }
 
@@ -45,9 +45,7 @@ function inet(name: string, { address, port }: InetAddress): Sockaddr {
   checkInteger(`${name}.port`, port, 0, 65535);
   const out = new Uint8Array(SOCKADDR_IN6_BYTES);
   const length = reactor().addon.sockaddr(address, port, out);
-  if (length < 0) {
-    throw Object.assign(new TypeError(`Invalid IP address: ${address}`), { code: 'ERR_INVALID_IP_ADDRESS' });
-  }
+  if (length < 0) throw invalidAddress(address);
   return { family: length === SOCKADDR_IN6_BYTES ? AF_INET6 : AF_INET, bytes: out.subarray(0, length) };
 }
 
@@ -55,8 +53,8 @@ function unix(name: string, { path }: UnixAddress): Sockaddr {
   if (typeof path !== 'string') throw invalidType(`${name}.path`, 'of type string', path);
   const text = Buffer.from(path);
   const abstract = text[0] === 0;
-  if (text.length === 0 || text.length >= UNIX_PATH_MAX)
-    throw outOfRange(`${name}.path`, `1 to ${UNIX_PATH_MAX - 1} bytes`, path);
+  const most = abstract ? UNIX_PATH_MAX : UNIX_PATH_MAX - 1;
+  if (text.length === 0 || text.length > most) throw outOfRange(`${name}.path`, `1 to ${most} bytes`, path);
   if (!abstract && text.includes(0)) {
     throw Object.assign(new TypeError(`The argument '${name}.path' must be without null bytes`), {
       code: 'ERR_INVALID_ARG_VALUE',

@@ -1,62 +1,13 @@
 import { promises as dns } from 'node:dns';
-import net from 'node:net';
-import { AF_INET, AF_INET6, IPPROTO_TCP, SOCK_STREAM, TCP_NODELAY } from '@ouro/native/abi';
+import { IPPROTO_TCP, TCP_NODELAY } from '@ouro/native/abi';
 import { type ConnectOptions, TcpListener, TcpStream } from '@ouro/net';
 import { metrics } from '@ouro/runtime';
 import { reactor } from '@ouro/runtime/driver';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import {
-  dial,
-  failure,
-  leavesNothing,
-  listen,
-  nodeServer,
-  POLL,
-  readExactly,
-  sockets,
-  type Told,
-  told,
-} from './support.ts';
+import { dial, failure, leavesNothing, listen, nodeServer, POLL, readExactly, sockets } from './support.ts';
+import { deafPort, fullListener, lookUp, nodeFailure } from './tcp-support.ts';
 
 afterEach(() => vi.restoreAllMocks());
-
-/** How node:net fails to connect. */
-function nodeFailure(options: net.TcpNetConnectOpts): Promise<Told> {
-  return new Promise((failed) => {
-    net.connect(options).once('error', (error) => failed(told(error)));
-  });
-}
-
-/** A port that is taken and where nobody listens. */
-function deafPort(host = '127.0.0.1'): { readonly port: number } & Disposable {
-  const { addon } = reactor();
-  const family = host === '::1' ? AF_INET6 : AF_INET;
-  const fd = addon.socket(family, SOCK_STREAM, IPPROTO_TCP);
-  const address = new Uint8Array(28);
-  const length = addon.sockaddr(host, 0, address);
-  expect(addon.bind(fd, address.subarray(0, length))).toBe(0);
-  const name = addon.getsockname(fd);
-  if (typeof name === 'number') throw new Error(`getsockname: ${name}`);
-  return { port: name.port, [Symbol.dispose]: () => reactor().discard(fd) };
-}
-
-/** A listener whose queue is full: whoever connects now waits. */
-async function fullListener(): Promise<{ readonly port: number } & AsyncDisposable> {
-  const listener = await TcpListener.bind({ host: '127.0.0.1', backlog: 0 });
-  const queued = await dial(listener);
-  return {
-    port: listener.address.port,
-    [Symbol.asyncDispose]: async () => {
-      await queued.close();
-      await listener.close();
-    },
-  };
-}
-
-const lookUp = (...addresses: string[]): void => {
-  vi.spyOn(dns, 'lookup').mockImplementation((async () =>
-    addresses.map((address) => ({ address, family: net.isIP(address) }))) as unknown as typeof dns.lookup);
-};
 
 describe('TcpStream.connect', () => {
   it('connects to a server of node:net', async () => {
@@ -236,8 +187,13 @@ describe('a connect that is cancelled', () => {
     await using open = await TcpListener.bind({ host: '127.0.0.2', port: full.port });
     lookUp('127.0.0.1', '127.0.0.2');
     const accepted = open.accept();
-    const connecting = TcpStream.connect({ host: 'name.test', port: full.port });
-    await expect.poll(() => metrics().inFlight, POLL).toBe(2);
+    const connecting = TcpStream.connect({
+      host: 'name.test',
+      port: full.port,
+      autoSelectFamilyAttemptTimeout: 60_000,
+    });
+    // The accept, the connect, and the wait until the second address has its turn.
+    await expect.poll(() => metrics().inFlight, POLL).toBe(3);
     connecting.cancel();
     await expect(connecting).rejects.toMatchObject({ name: 'AbortError' });
     accepted.cancel();

@@ -3,7 +3,7 @@ import { type Metrics, metrics } from '@ouro/runtime';
 import { addressOf, UNSTABLE } from '@ouro/runtime/driver';
 import { describe, expect, it } from 'vitest';
 import { startProgram } from '../../../testing/beside.ts';
-import { dial, echo, readExactly, serve } from './support.ts';
+import { dial, echo, pair, readExactly, serve } from './support.ts';
 
 const CONNECTIONS = 100;
 const ROUNDS = 100;
@@ -88,5 +88,42 @@ describe('an echo on a hundred connections, in the steady state', () => {
     expect(cost('apiCalls')).toBeLessThan(MOST_API_CALLS);
     expect(cost('sqes')).toBeLessThan(1.01);
     await Promise.all(clients.map((client) => client.close()));
+  });
+});
+
+describe('little that is sent out of memory of its own', () => {
+  it.each([
+    ['whole', (stream: TcpStream, data: Uint8Array) => stream.writeAll(data)],
+    ['in part', (stream: TcpStream, data: Uint8Array) => stream.write(data)],
+    ['with others', (stream: TcpStream, data: Uint8Array) => stream.writev([data, data.slice()])],
+  ])('%s costs no call into native code', async (_, send) => {
+    await using ends = await pair();
+    const reading = (async () => {
+      let count = 0;
+      for await (const chunk of ends.server) count += chunk.length;
+      return count;
+    })();
+    const LENGTHS = [1, 17, 64, 65, 500, 1024];
+    let sent = 0;
+    const round = async (): Promise<void> => {
+      for (const length of LENGTHS) sent += await send(ends.client, new Uint8Array(length));
+    };
+    await round();
+    const before = metrics().apiCalls;
+    for (let i = 0; i < ROUNDS; i++) await round();
+    // One for each slab that copies or chunks are cut from.
+    expect((metrics().apiCalls - before) / (ROUNDS * LENGTHS.length)).toBeLessThan(0.05);
+    await ends.client.shutdown();
+    expect(await reading).toBe(sent);
+  });
+
+  it('may be taken away meanwhile', async () => {
+    await using ends = await pair();
+    const data = Uint8Array.from(Buffer.from('hello'));
+    const sending = ends.client.writeAll(data);
+    structuredClone(data.buffer, { transfer: [data.buffer] });
+    expect(data.length).toBe(0);
+    expect(await sending).toBe(5);
+    expect((await readExactly(ends.server, 5)).toString()).toBe('hello');
   });
 });

@@ -149,6 +149,24 @@ describe('connect', () => {
     expect(existsSync(path)).toBe(true);
   });
 
+  it('to a path waits where as many wait for an accept as may', async () => {
+    await using fds = new Fds();
+    const path = `\0ouro-op-socket-full-${process.pid}`;
+    const listener = fds.own(await submit(socket(AF_UNIX, SOCK_STREAM)));
+    await submit(bind(listener, { path }));
+    await submit(listen(listener, 0));
+    const clients: number[] = [];
+    for (let i = 0; i < 3; i++) clients.push(fds.own(await submit(socket(AF_UNIX, SOCK_STREAM))));
+    const [first, second, third] = clients.map((fd, i) =>
+      submit(connect(fd, { path }), i === 2 ? { timeout: 20 } : {}),
+    );
+    await first;
+    expect(await failure(Promise.resolve(third))).toMatchObject({ code: 'ETIMEDOUT' });
+    fds.own(await submit(accept(listener)));
+    await second;
+    fds.own(await submit(accept(listener)));
+  });
+
   it('takes the interface of a link-local address by number', async () => {
     await using fds = new Fds();
     const fd = fds.own(await submit(socket(AF_INET6, SOCK_DGRAM)));

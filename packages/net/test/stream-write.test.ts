@@ -301,9 +301,10 @@ describe('a stream', () => {
     await using ends = await pair();
     const noDelay = (): number => reactor().addon.getsockopt(ends.client.fd, IPPROTO_TCP, TCP_NODELAY);
     expect(noDelay()).toBe(0);
-    expect(ends.client.setNoDelay()).toBe(ends.client);
+    const set = ends.client.setNoDelay();
     expect(noDelay()).toBe(1);
-    ends.client.setNoDelay(false);
+    await set;
+    await ends.client.setNoDelay(false);
     expect(noDelay()).toBe(0);
   });
 

@@ -4,6 +4,7 @@ import {
   type DirectDescriptor,
   directKind,
   type Into,
+  NO_OPTIONS,
   Op,
   type OpKind,
   openInto,
@@ -33,7 +34,7 @@ export function accept(fd: Target, options?: AcceptOptions & { readonly into?: u
 export function accept(fd: Target, options: AcceptOptions & { readonly into: Into }): Op<DirectDescriptor>;
 export function accept(
   fd: Target,
-  options: AcceptOptions & { readonly into?: Into | undefined } = {},
+  options: AcceptOptions & { readonly into?: Into | undefined } = NO_OPTIONS,
 ): Op<number> | Op<DirectDescriptor> {
   const { into } = options;
   if (into === undefined) return accepting(ACCEPT, fd, options, SOCK_CLOEXEC);
@@ -54,7 +55,7 @@ export function acceptMultishot(
 ): Op<DirectDescriptor>;
 export function acceptMultishot(
   fd: Target,
-  options: AcceptOptions & { readonly into?: 'any' | undefined } = {},
+  options: AcceptOptions & { readonly into?: 'any' | undefined } = NO_OPTIONS,
 ): Op<number> | Op<DirectDescriptor> {
   const op =
     options.into === undefined

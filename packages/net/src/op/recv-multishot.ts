@@ -12,6 +12,7 @@ import {
   BufferRing,
   END_OF_STREAM,
   invalidType,
+  NO_OPTIONS,
   NO_RESULT,
   Op,
   type OpKind,
@@ -30,8 +31,11 @@ const COPIED = opKind<Buffer>('recv', {
   decode: (result, op, _slot, cqeFlags) => {
     const lease = leased(result, op, cqeFlags);
     if (lease === null) return result === 0 ? END_OF_STREAM : NO_RESULT;
-    using _ = lease;
-    return lease.copy();
+    try {
+      return lease.copy();
+    } finally {
+      lease[Symbol.dispose]();
+    }
   },
   drop: () => {},
 });
@@ -108,7 +112,7 @@ export function recvMultishot(fd: Target, ring: BufferRing, options: { readonly 
 export function recvMultishot(
   fd: Target,
   ring: BufferRing,
-  options: ProvidedOptions = {},
+  options: ProvidedOptions = NO_OPTIONS,
 ): Op<Buffer> | Op<RingLease> {
   return receiving(fd, ring, options, 0);
 }
@@ -122,7 +126,7 @@ export function recvBundle(fd: Target, ring: BufferRing, options: { readonly lea
 export function recvBundle(
   fd: Target,
   ring: BufferRing,
-  options: ProvidedOptions = {},
+  options: ProvidedOptions = NO_OPTIONS,
 ): Op<Buffer> | Op<RingLease> {
   checkRing(ring);
   // The last completion of a bundle that took all buffers may come behind those of receives that began later: in a

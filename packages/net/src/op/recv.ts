@@ -6,6 +6,7 @@ import {
   checkBytes,
   checkInteger,
   lengthOf,
+  NO_OPTIONS,
   Op,
   opKind,
   type Target,
@@ -37,7 +38,7 @@ const RECV_BOUNCED = opKind<number>('recv', {
 /** How sends and receives go about it. */
 export interface TransferOptions {
   /** Do not try at once but wait for the socket to be ready first: for what is known to have to wait (5.19). @default false */
-  readonly pollFirst?: boolean;
+  readonly pollFirst?: boolean | undefined;
 }
 
 /** `IORING_RECVSEND_*` bits of `options`. */
@@ -62,7 +63,12 @@ export function checkFlags(flags: unknown): asserts flags is number {
  * @param flags `MSG_PEEK`, `MSG_WAITALL` (wait until the buffer is full), `MSG_TRUNC` (the length of a datagram even if it
  *   is longer than the buffer)…
  */
-export function recv(fd: Target, buffer: Bytes, flags = 0, options: TransferOptions = {}): Op<number> {
+export function recv(
+  fd: Target,
+  buffer: Bytes,
+  flags = 0,
+  options: TransferOptions = NO_OPTIONS,
+): Op<number> {
   checkBytes('buffer', buffer);
   checkFlags(flags);
   const address = addressOf(buffer);

@@ -1,9 +1,10 @@
-import { IORING_OP_RECVMSG } from '@ouro/native/abi';
+import { IORING_OP_RECVMSG, MSG_CMSG_CLOEXEC } from '@ouro/native/abi';
 import {
   Bounce,
   type Bytes,
   checkInteger,
   lengthOf,
+  NO_OPTIONS,
   type Op,
   opKind,
   type Target,
@@ -19,7 +20,10 @@ export interface RecvmsgOptions extends TransferOptions {
   readonly flags?: number;
   /** Say who sent it. @default false */
   readonly address?: boolean;
-  /** Bytes that control messages (`cmsg(3)`) may take. @default 0 */
+  /**
+   * Bytes that control messages (`cmsg(3)`) may take. Descriptors in them are close-on-exec and yours to close.
+   * @default 0
+   */
   readonly control?: number;
 }
 
@@ -62,7 +66,7 @@ class Recvmsg extends Message<Received> {
     const address = readSockaddr(memory, nameAt, nameLength);
     return {
       bytes: count,
-      flags,
+      flags: flags & ~MSG_CMSG_CLOEXEC, // the kernel repeats what it was asked
       ...(address === undefined ? {} : { address }),
       ...(this.control === null ? {} : { control: this.control.subarray(0, controlLength) }),
     };
@@ -75,13 +79,18 @@ class Recvmsg extends Message<Received> {
  *
  * @throws TypeError, RangeError for bad arguments; more than 1024 buffers are too many
  */
-export function recvmsg(fd: Target, buffers: readonly Bytes[], options: RecvmsgOptions = {}): Op<Received> {
+export function recvmsg(
+  fd: Target,
+  buffers: readonly Bytes[],
+  options: RecvmsgOptions = NO_OPTIONS,
+): Op<Received> {
   const { flags = 0, address = false, control = 0 } = options;
   const parts = partsToFill(checkBuffers(buffers));
   checkFlags(flags);
   checkInteger('options.control', control, 0, 0x7fff_ffff);
   const room = control === 0 ? null : Buffer.allocUnsafeSlow(control);
-  const op = new Recvmsg(parts, address ? SOCKADDR_BYTES : 0, room, flags).on(fd);
+  const all = room === null ? flags : flags | MSG_CMSG_CLOEXEC;
+  const op = new Recvmsg(parts, address ? SOCKADDR_BYTES : 0, room, all).on(fd);
   op.ioprio = ioprioOf(options);
   return op;
 }

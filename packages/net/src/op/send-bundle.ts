@@ -9,8 +9,8 @@ import {
 } from '@ouro/native/abi';
 import { type BufferGroup, invalidType, Op, opKind, type Target } from '@ouro/runtime/driver';
 import { socketError } from '../errors.ts';
-import { SendRing } from '../send-ring.ts';
 import { Message, type Parts } from './msghdr.ts';
+import { SendRing } from './send-ring.ts';
 
 const FLAGS = MSG_NOSIGNAL | MSG_WAITALL;
 

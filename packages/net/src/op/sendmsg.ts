@@ -1,5 +1,5 @@
 import { IORING_OP_SENDMSG, MSG_NOSIGNAL } from '@ouro/native/abi';
-import { type Bytes, type Op, type OpKind, opKind, type Target } from '@ouro/runtime/driver';
+import { type Bytes, NO_OPTIONS, type Op, type OpKind, opKind, type Target } from '@ouro/runtime/driver';
 import { socketError } from '../errors.ts';
 import { type Address, failedAt, sockaddr } from '../sockaddr.ts';
 import { checkBuffers, controlToSend, Message, type Parts, partsToSend } from './msghdr.ts';
@@ -8,11 +8,11 @@ import { checkFlags, ioprioOf, type TransferOptions } from './recv.ts';
 /** Where to, and what goes with the bytes. */
 export interface SendmsgOptions extends TransferOptions {
   /** The receiver, for datagram sockets that are not connected. */
-  readonly to?: Address;
+  readonly to?: Address | undefined;
   /** `MSG_*` bits; `MSG_NOSIGNAL` is added. @default 0 */
-  readonly flags?: number;
+  readonly flags?: number | undefined;
   /** Control messages as the kernel lays them out (`cmsg(3)`). Copied. */
-  readonly control?: Bytes;
+  readonly control?: Bytes | undefined;
 }
 
 const NO_NAME = 0;
@@ -46,7 +46,11 @@ const SENDMSG = opKind<number>('sendmsg', { error: sendmsgError, endsWithHandle:
  *
  * @throws TypeError, RangeError for bad arguments; more than 1024 buffers are too many
  */
-export function sendmsg(fd: Target, buffers: readonly Bytes[], options: SendmsgOptions = {}): Op<number> {
+export function sendmsg(
+  fd: Target,
+  buffers: readonly Bytes[],
+  options: SendmsgOptions = NO_OPTIONS,
+): Op<number> {
   const parts = partsToSend(checkBuffers(buffers));
   return new Sendmsg(SENDMSG, IORING_OP_SENDMSG, parts, options).on(fd);
 }

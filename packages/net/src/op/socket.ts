@@ -4,6 +4,7 @@ import {
   type DirectDescriptor,
   directKind,
   type Into,
+  NO_OPTIONS,
   nothing,
   Op,
   openInto,
@@ -50,7 +51,7 @@ export function socket(
   domain: number,
   type: number,
   protocol = 0,
-  options: { readonly into?: Into } = {},
+  options: { readonly into?: Into } = NO_OPTIONS,
 ): Op<number> | Op<DirectDescriptor> {
   checkInteger('domain', domain, 0, INT_MAX);
   checkInteger('type', type, 0, INT_MAX);

@@ -62,13 +62,13 @@ class SocketCommand<T> extends Op<T> {
     return this.value.subarray(0, length);
   }
 
-  /** Does it by a system call: the option's value, or an errno below zero. */
+  /** Does it by a system call: zero or the bytes that `value` has been given, or an errno below zero. */
   call(): number {
-    if (this.descriptor?.direct === true || this.value.length !== INT_BYTES) return EOPNOTSUPP;
+    if (this.descriptor?.direct === true) return EOPNOTSUPP;
     const { addon } = reactor();
     return this.off === SOCKET_URING_OP_SETSOCKOPT
-      ? addon.setsockopt(this.fd, this.level, this.option, this.value.readInt32LE())
-      : addon.getsockopt(this.fd, this.level, this.option);
+      ? addon.setsockopt(this.fd, this.level, this.option, this.value)
+      : addon.getsockopt(this.fd, this.level, this.option, this.value);
   }
 
   override elsewhere(): Promise<number> {
@@ -92,8 +92,8 @@ const SETSOCKOPT = opKind<void>('setsockopt', {
 });
 
 /**
- * `setsockopt(2)` through the ring (`IORING_OP_URING_CMD`, 6.7); on older kernels with a system call, if the value is a
- * number and the socket no direct descriptor.
+ * `setsockopt(2)` through the ring (`IORING_OP_URING_CMD`, 6.7); on older kernels with a system call, if the socket is no
+ * direct descriptor.
  *
  * @param level `SOL_SOCKET`, `IPPROTO_TCP`…
  * @param name `SO_*`, `TCP_*`…
@@ -122,20 +122,26 @@ const GETSOCKOPT = opKind<number>('getsockopt', {
   passes: EOPNOTSUPP,
   error: (errno) => socketError(errno, 'getsockopt'),
   decode: (result, op, slot) => {
-    if (result < 0) return called(op, 'getsockopt');
-    return (op as SocketCommand<number>).answer(slot, INT_BYTES).readInt32LE();
+    const command = op as SocketCommand<number>;
+    if (result >= 0) return command.answer(slot, INT_BYTES).readInt32LE();
+    called(op, 'getsockopt');
+    return command.value.readInt32LE();
   },
 });
 
 const GETSOCKOPT_BYTES = opKind<Buffer>('getsockopt', {
+  passes: EOPNOTSUPP,
   error: (errno) => socketError(errno, 'getsockopt'),
-  decode: (length, op, slot) => (op as SocketCommand<Buffer>).answer(slot, length),
+  decode: (result, op, slot) => {
+    const command = op as SocketCommand<Buffer>;
+    if (result >= 0) return command.answer(slot, result);
+    return command.value.subarray(0, called(op, 'getsockopt'));
+  },
 });
 
 /**
  * `getsockopt(2)` through the ring (`IORING_OP_URING_CMD`, 6.7). The kernel does that for `SOL_SOCKET` only; for other levels,
- * and on older kernels, it is a system call, if the value is an int that is never negative and the socket no direct
- * descriptor.
+ * and on older kernels, it is a system call, if the socket is no direct descriptor.
  *
  * @param length bytes that there is room for, for options that are a struct: the op then resolves to its bytes
  */

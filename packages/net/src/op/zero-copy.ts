@@ -9,6 +9,7 @@ import {
 import {
   type Bytes,
   checkBytes,
+  NO_OPTIONS,
   NOT_FIXED,
   Op,
   opKind,
@@ -92,7 +93,7 @@ export function sendZc(
   fd: Target,
   buffer: Bytes,
   flags = 0,
-  options: TransferOptions & Reporting = {},
+  options: TransferOptions & Reporting = NO_OPTIONS,
 ): Op<number> | Op<ZeroCopied> {
   checkBytes('buffer', buffer);
   checkFlags(flags);
@@ -125,7 +126,7 @@ export function sendmsgZc(
 export function sendmsgZc(
   fd: Target,
   buffers: readonly Bytes[],
-  options: SendmsgOptions & Reporting = {},
+  options: SendmsgOptions & Reporting = NO_OPTIONS,
 ): Op<number> | Op<ZeroCopied> {
   const parts = partsToSend(checkBuffers(buffers));
   const op = options.report
