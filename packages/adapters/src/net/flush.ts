@@ -1,0 +1,56 @@
+import { existingReactor } from '@ouro/runtime/driver';
+
+/** Somebody who has something for the kernel. */
+export interface Dirty {
+  dirty: boolean;
+  flush(): void;
+  /** The same without the ring: the process ends. */
+  flushNow(): void;
+}
+
+let waiting: Dirty[] = [];
+let scheduled = false;
+let watching = false;
+
+function flushAll(): void {
+  scheduled = false;
+  const all = waiting;
+  waiting = [];
+  for (const each of all) {
+    if (!each.dirty) continue;
+    each.dirty = false;
+    each.flush();
+  }
+}
+
+// Behind all that has been put off so far: who writes often ends the stream a tick later, and wants both in one turn.
+function flushSoon(): void {
+  queueMicrotask(flushAll);
+}
+
+/**
+ * What was written before `process.exit` was called has been written, as with libuv, which writes at once: queued ops are handed to
+ * the kernel, the rest is sent.
+ */
+function flushAtExit(): void {
+  existingReactor()?.flush();
+  for (const each of waiting) if (each.dirty) each.flushNow();
+}
+
+/** Has one flushed when the code that runs now is over: everybody who writes in one turn is flushed together. */
+export function flushLater(dirty: Dirty): void {
+  dirty.dirty = true;
+  waiting.push(dirty);
+  if (scheduled) return;
+  scheduled = true;
+  if (!watching) {
+    watching = true;
+    process.once('exit', flushAtExit);
+  }
+  process.nextTick(flushSoon);
+}
+
+/** Takes one out again. */
+export function forgetFlush(dirty: Dirty): void {
+  dirty.dirty = false;
+}

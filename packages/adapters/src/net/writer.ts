@@ -1,0 +1,325 @@
+import {
+  EAGAIN,
+  ECANCELED,
+  IORING_OP_SEND,
+  IORING_OP_SENDMSG,
+  MSG_DONTWAIT,
+  MSG_NOSIGNAL,
+  MSG_WAITALL,
+  SHUT_WR,
+} from '@ouro/native/abi';
+import { type BatchEnd, type Completion, lengthOf, lent, reactor, scratchOffset } from '@ouro/runtime/driver';
+import { flushLater, forgetFlush } from './flush.ts';
+import { giveStage, MOST_STAGED, type Stage, takeStage, widen } from './stage.ts';
+import { callBack, othersWait, rethrow } from './ticks.ts';
+
+/** `struct msghdr` lies at the beginning of a slot's scratch, its iovecs behind it. */
+const MSGHDR_IOV = 16;
+const IOVECS_AT = 64;
+const MOST_IOVECS = 24;
+const TWO_32 = 4_294_967_296;
+
+/** A write that somebody waits for, or a stage. */
+interface Segment {
+  address: number;
+  length: number;
+  readonly hold: unknown;
+  readonly stage: Stage | null;
+  /** The bytes as they have been given, which others may take away; null of a stage. */
+  readonly bytes: Uint8Array | null;
+  /** Called when all of it, and all before it, has been sent; or with the error. */
+  done: ((errno: number) => void) | null;
+}
+
+/** In the queue only so that somebody is called in turn. */
+const NOTHING: Segment = { address: 0, length: 0, hold: null, stage: null, bytes: null, done: null };
+
+/** Who is told of what has nobody who waits for it. */
+export interface WriteListener {
+  /** Bytes that had been taken as written could not be sent. */
+  writeFailed(errno: number): void;
+}
+
+/**
+ * What is sent on one descriptor. Small writes are copied to a stage and are done for whoever wrote them; all stages that one turn
+ * has filled become sends together, at its end. What is more than a stage holds is sent from where it lies, and is done when the
+ * kernel has it: that is the back-pressure. One send is in the kernel at a time.
+ */
+export class Writer implements Completion, BatchEnd {
+  readonly resultIsFd = false;
+  readonly refed = true;
+  readonly #fd: number;
+  readonly #listener: WriteListener;
+  #stage: Stage | null = null;
+  #segments: Segment[] = [];
+  /** How many of them are in the send in flight. */
+  #flying = 0;
+  #slot = -1;
+  #unsent = 0;
+  #error = 0;
+  #failedUnheard = false;
+  #finished: (() => void)[] = [];
+  #shutdown: ((errno: number) => void) | null = null;
+  #closed: (() => void) | null = null;
+  #awaiting = false;
+  /** Whether it is in the list of those that are to be flushed. */
+  dirty = false;
+
+  constructor(fd: number, listener: WriteListener) {
+    this.#fd = fd;
+    this.#listener = listener;
+  }
+
+  /** Bytes that the kernel has not taken. */
+  get unsent(): number {
+    return this.#unsent;
+  }
+
+  /** The errno that has ended writing, below zero; 0 while there is none. */
+  get error(): number {
+    return this.#error;
+  }
+
+  /** Whether `length` bytes may be taken as written before they are. */
+  stages(length: number): boolean {
+    return this.#unsent + length <= MOST_STAGED;
+  }
+
+  /** Room for `length` bytes, to be filled at once and then told to `staged`. Ask `stages` first. */
+  room(length: number): Stage {
+    let stage = this.#stage;
+    if (stage === null) stage = takeStage(length);
+    else if (stage.used + length > stage.size) stage = widen(stage, length);
+    this.#stage = stage;
+    return stage;
+  }
+
+  /** Notes that `length` bytes have been put behind what the stage held. */
+  staged(stage: Stage, length: number): void {
+    stage.used += length;
+    this.#unsent += length;
+    if (!this.dirty) flushLater(this);
+  }
+
+  /** Queues bytes that lie elsewhere. `done` is called when the last of them has been sent. */
+  queue(pieces: readonly Uint8Array[], done: (errno: number) => void): void {
+    const segments: Segment[] = [];
+    let total = 0;
+    for (const bytes of pieces) {
+      // Nothing is to be sent of what is empty, detached memory among it.
+      if (lengthOf(bytes) === 0) continue;
+      const { address, length, hold } = lent(bytes);
+      segments.push({ address, length, hold, stage: null, bytes, done: null });
+      total += length;
+    }
+    if (segments.length === 0) segments.push({ ...NOTHING });
+    segments[segments.length - 1].done = done;
+    this.#closeStage();
+    for (const segment of segments) this.#segments.push(segment);
+    this.#unsent += total;
+    if (!this.dirty) flushLater(this);
+  }
+
+  #closeStage(): void {
+    const stage = this.#stage;
+    if (stage === null) return;
+    this.#stage = null;
+    const { address, used } = stage;
+    this.#segments.push({ ...NOTHING, address, length: used, stage });
+  }
+
+  /** Hands what there is to the kernel, unless a send is in flight. */
+  flush(): void {
+    if (this.#slot >= 0) return;
+    this.#closeStage();
+    const segments = this.#segments;
+    if (segments.length === 0) {
+      // Closing ends the stream as well, and nobody is left who waits for more than that.
+      if (this.#closed !== null) this.#finish();
+      else if (this.#shutdown !== null) this.#shutDownNow(this.#shutdown);
+      return;
+    }
+    const r = reactor();
+    const slot = r.take(this);
+    const flags = MSG_NOSIGNAL | (this.#closed === null ? MSG_WAITALL : MSG_DONTWAIT);
+    if (segments.length === 1) {
+      const { address, length } = segments[0];
+      this.#flying = 1;
+      this.#slot = slot;
+      r.push(slot, IORING_OP_SEND, this.#fd, 0, address, length, flags, 0, 0);
+      return;
+    }
+    const count = Math.min(segments.length, MOST_IOVECS);
+    const { bytes, words } = r.scratch(slot);
+    const at = scratchOffset(slot);
+    const base = r.scratchAddress(slot);
+    bytes.fill(0, at, at + IOVECS_AT);
+    put(words, (at + MSGHDR_IOV) >> 2, base + IOVECS_AT);
+    put(words, ((at + MSGHDR_IOV) >> 2) + 2, count);
+    for (let i = 0, word = (at + IOVECS_AT) >> 2; i < count; i++, word += 4) {
+      put(words, word, segments[i].address);
+      put(words, word + 2, segments[i].length);
+    }
+    this.#flying = count;
+    this.#slot = slot;
+    r.push(slot, IORING_OP_SENDMSG, this.#fd, 0, base, 1, flags, 0, 0);
+  }
+
+  complete(result: number): void {
+    this.#slot = -1;
+    if (result < 0) {
+      // Whatever could not be sent at once when the socket was closed is dropped, as libuv does.
+      this.#fail(this.#closed !== null && result === EAGAIN ? ECANCELED : result);
+    } else {
+      this.#sent(result);
+      if (this.#closed !== null && this.#segments.length > 0 && this.#flying > 0) this.#fail(ECANCELED);
+    }
+    if (this.#segments.length > 0 || this.#stage !== null || this.#shutdown !== null || this.#closed !== null)
+      this.flush();
+  }
+
+  #sent(count: number): void {
+    this.#unsent -= count;
+    const segments = this.#segments;
+    let left = count;
+    let whole = 0;
+    while (whole < this.#flying && segments[whole].length <= left) {
+      const segment = segments[whole];
+      left -= segment.length;
+      whole++;
+      if (segment.stage !== null) giveStage(segment.stage);
+      if (segment.done !== null) this.#tell(segment.done, 0);
+    }
+    if (whole === segments.length) segments.length = 0;
+    else segments.splice(0, whole);
+    this.#flying -= whole;
+    if (left > 0) {
+      segments[0].address += left;
+      segments[0].length -= left;
+    }
+  }
+
+  #tell(done: (errno: number) => void, errno: number): void {
+    this.#finished.push(() => done(errno));
+    this.#awaitEnd();
+  }
+
+  #awaitEnd(): void {
+    if (this.#awaiting) return;
+    this.#awaiting = true;
+    reactor().afterBatch(this);
+  }
+
+  #fail(errno: number): void {
+    this.#closeStage();
+    if (this.#error === 0) this.#error = errno;
+    this.#unsent = 0;
+    let heard = false;
+    for (const { stage, done } of this.#segments.splice(0)) {
+      if (stage !== null) giveStage(stage);
+      if (done === null) continue;
+      heard = true;
+      this.#tell(done, errno);
+    }
+    this.#flying = 0;
+    if (heard || this.#closed !== null) return;
+    this.#failedUnheard = true;
+    this.#awaitEnd();
+  }
+
+  batchEnded(): void {
+    this.#awaiting = false;
+    for (const each of this.#finished.splice(0)) {
+      if (this.#error !== 0 || this.#closed !== null || othersWait()) {
+        callBack(each);
+        continue;
+      }
+      // The usual case, which must not cost a visit to libuv for each large write.
+      try {
+        each();
+      } catch (error) {
+        rethrow(error);
+      }
+    }
+    if (!this.#failedUnheard) return;
+    this.#failedUnheard = false;
+    if (this.#closed !== null) return;
+    callBack(() => {
+      if (this.#closed === null) this.#listener.writeFailed(this.#error);
+    });
+  }
+
+  /** Ends the stream behind all that has been written. */
+  shutdown(done: (errno: number) => void): void {
+    this.#shutdown = done;
+    if (this.#slot >= 0) return;
+    if (this.#stage !== null && this.#segments.length === 0) this.#sendAtOnce(this.#stage);
+    this.flush();
+  }
+
+  /** What fits the socket's buffer, so that the end goes out right behind it. */
+  #sendAtOnce(stage: Stage): void {
+    const { bytes, at, used, address } = stage;
+    const sent = reactor().addon.send(this.#fd, bytes.subarray(at, at + used), MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent <= 0) return;
+    this.#unsent -= sent;
+    this.#stage = null;
+    if (sent === used) giveStage(stage);
+    else this.#segments.push({ ...NOTHING, address: address + sent, length: used - sent, stage });
+  }
+
+  // With a system call, because nothing is queued before it: the ring's op wakes a thread of the kernel for it.
+  #shutDownNow(done: (errno: number) => void): void {
+    this.#shutdown = null;
+    const errno = reactor().addon.shutdown(this.#fd, SHUT_WR);
+    callBack(() => done(errno));
+  }
+
+  /**
+   * Sends what the kernel takes without waiting, drops the rest, and calls `then` when no send is in flight. Whoever waits is told
+   * ECANCELED.
+   */
+  close(then: () => void): void {
+    this.#closed = then;
+    if (this.dirty) forgetFlush(this);
+    if (this.#slot >= 0) {
+      // Behind the send in the queue: it has had its chance before this is looked at.
+      const r = reactor();
+      r.cancel(this.#slot, r.slots.generations[this.#slot]);
+      return;
+    }
+    this.flush();
+  }
+
+  #finish(): void {
+    const then = this.#closed;
+    if (then === null) return;
+    if (this.#shutdown !== null) this.#tell(this.#shutdown, ECANCELED);
+    this.#shutdown = null;
+    then();
+  }
+
+  /** At the end of the process: sends without the ring what still waits for its turn, as far as the kernel takes it at once. */
+  flushNow(): void {
+    if (this.#slot >= 0) return;
+    this.#closeStage();
+    const segments = this.#segments.splice(0);
+    for (const { address, length, stage, bytes } of segments) {
+      let rest = bytes;
+      if (stage !== null) {
+        const at = stage.at + (address - stage.address);
+        rest = stage.bytes.subarray(at, at + length);
+      }
+      if (rest === null) continue;
+      // (It is shorter if somebody has taken it away meanwhile.)
+      if (lengthOf(rest) < length) return;
+      if (reactor().addon.send(this.#fd, rest, MSG_NOSIGNAL | MSG_DONTWAIT) < length) return;
+    }
+  }
+}
+
+/** Writes a 64-bit number as two words. */
+function put(words: Uint32Array, at: number, value: number): void {
+  words[at] = value;
+  words[at + 1] = value / TWO_32;
+}

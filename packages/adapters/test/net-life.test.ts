@@ -1,0 +1,133 @@
+import { describe, expect, it, vi } from 'vitest';
+import { runProgram } from '../../../testing/program.ts';
+import { HOOK, told } from './support.ts';
+
+// Each test starts a program or two, which takes seconds on a busy machine.
+vi.setConfig({ testTimeout: 120_000 });
+
+const PRELUDE = `
+  import { once } from 'node:events';
+  import fs from 'node:fs';
+  import net from 'node:net';
+  const tell = (value) => fs.writeSync(1, JSON.stringify(value));
+  const server = net.createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address();
+  /** A connection, and its other end. */
+  async function pair() {
+    const accepted = once(server, 'connection');
+    const client = net.connect(port, '127.0.0.1');
+    const [[peer]] = await Promise.all([accepted, once(client, 'connect')]);
+    return [client, peer];
+  }
+  /** All that arrives. */
+  async function all(socket) {
+    const chunks = [];
+    for await (const chunk of socket) chunks.push(chunk);
+    return Buffer.concat(chunks);
+  }
+`;
+const program = (body: string) => told(`${PRELUDE} ${body}`, { env: { OURO_ADAPTERS: 'net' } });
+
+describe('what is written to a socket', () => {
+  it.each([3, 0, 20, -5, 1e6])('is as long as it is, although it says %s', async (lie) => {
+    const result = await program(`
+      const bytes = Object.defineProperty(Buffer.from('abcdefghij'), 'length', { value: ${lie} });
+      const [client, peer] = await pair();
+      client.write('<');
+      client.write(bytes);
+      client.write('>');
+      client.cork();
+      client.write(bytes);
+      client.write('.');
+      client.end();
+      tell([String(await all(peer)), client.bytesWritten]);
+      server.close();`);
+    expect(result).toEqual(['<abcdefghij>abcdefghij.', 23]);
+  });
+
+  it('may be gone before it is sent: nothing of it is, and all else', async () => {
+    const result = await program(`
+      const [client, peer] = await pair();
+      const gone = Buffer.from(new ArrayBuffer(10));
+      const called = [];
+      client.cork();
+      client.write(Buffer.alloc(300_000), () => called.push('first'));
+      client.write(gone, () => called.push('gone'));
+      client.write(Buffer.alloc(5), () => called.push('last'));
+      structuredClone(0, { transfer: [gone.buffer] });
+      client.uncork();
+      client.end();
+      tell([(await all(peer)).length, called]);
+      server.close();`);
+    expect(result).toEqual([300_005, ['first', 'gone', 'last']]);
+  });
+
+  it('lets go of the socket when it is destroyed, although its end waits behind what nobody reads', async () => {
+    const result = await program(`
+      const [client, peer] = await pair();
+      peer.pause();
+      const events = [];
+      for (const event of ['error', 'finish', 'close']) client.on(event, () => events.push(event));
+      // What the kernel takes of a flood; and then a little, which waits in the process and is said to have been written.
+      const flood = Buffer.alloc(16_384);
+      let before = -1;
+      for (let written = 0; before !== written || client._handle.writeQueueSize === 0; ) {
+        before = written;
+        for (let i = 0; i < 100 && client.writableLength === 0 && client._handle.writeQueueSize < 32_768; i++) {
+          client.write(flood);
+          written += flood.length;
+          await new Promise(setImmediate);
+        }
+        await new Promise((done) => setTimeout(done, 100));
+      }
+      client.end('the end');
+      while (client.writableLength > 0) await new Promise(setImmediate);
+      await new Promise(setImmediate);
+      const { fd } = client._handle;
+      client.destroy();
+      await once(client, 'close');
+      const link = (() => {
+        try {
+          return fs.readlinkSync('/proc/self/fd/' + fd).startsWith('socket');
+        } catch {
+          return false;
+        }
+      })();
+      tell([events, link]);
+      peer.destroy();
+      server.close();`);
+    expect(result).toEqual([['close'], false]);
+  });
+
+  it.each(['10000,60000', '200000', '100,200000'])(
+    'has been sent when the process exits: %s bytes',
+    async (sizes) => {
+      const writer = `
+      import net from 'node:net';
+      const client = net.connect(Number(process.argv[1]), '127.0.0.1', () => {
+        for (const size of process.argv[2].split(',')) client.write(Buffer.alloc(Number(size)));
+        process.exit();
+      });`;
+      const { code, stdout, stderr } = await runProgram(
+        `
+        import { spawn } from 'node:child_process';
+        import { once } from 'node:events';
+        import net from 'node:net';
+        const server = net.createServer().listen(0, '127.0.0.1');
+        await once(server, 'listening');
+        const flags = ${JSON.stringify([...HOOK, '--input-type=module', '-e', writer, '--'])};
+        const [sizes] = process.argv.slice(1);
+        spawn(process.execPath, [...flags, server.address().port, sizes], { stdio: 'inherit' });
+        const [socket] = await once(server, 'connection');
+        let bytes = 0;
+        for await (const chunk of socket) bytes += chunk.length;
+        console.log(bytes);
+        server.close();`,
+        { args: [sizes], env: { OURO_ADAPTERS: 'net' }, limitMs: 60_000 },
+      );
+      const total = sizes.split(',').reduce((sum, size) => sum + Number(size), 0);
+      expect({ code, stdout, stderr }).toEqual({ code: 0, stdout: `${total}\n`, stderr: '' });
+    },
+  );
+});
