@@ -70,7 +70,12 @@ try {
     allowPositionals: true,
   });
   if (values.help) console.log(HELP);
-  else run(() => cat(positionals.length === 0 ? ['-'] : positionals));
+  else {
+    run(() => cat(positionals.length === 0 ? ['-'] : positionals)).catch((error) => {
+      console.error(`cat: ${explain(error)}`);
+      process.exitCode = 1;
+    });
+  }
 } catch (error) {
   console.error(`cat: ${explain(error)}\n\n${HELP}`);
   process.exitCode = 1;

@@ -94,7 +94,9 @@ try {
   else if (source === undefined || target === undefined || more.length > 0)
     fail(`two files, please\n\n${HELP}`);
   else {
-    run(() => copy(source, target).catch((error) => fail(subject(error, source, target) + explain(error))));
+    run(() =>
+      copy(source, target).catch((error) => fail(subject(error, source, target) + explain(error))),
+    ).catch((error) => fail(explain(error)));
   }
 } catch (error) {
   fail(`${explain(error)}\n\n${HELP}`);

@@ -8,6 +8,7 @@ import type { File } from '@ouro/fs';
 import { BufferPool, run } from '@ouro/runtime';
 import { parse } from './lib/arguments.ts';
 import { copyFailed, openSource, openTarget } from './lib/copy.ts';
+import { failed } from './lib/failure.ts';
 
 const HELP = `usage: fixed-copy [--direct] SOURCE TARGET
 
@@ -50,4 +51,4 @@ run(async () => {
   } catch (error) {
     copyFailed(error, source, target);
   }
-});
+}).catch(failed);

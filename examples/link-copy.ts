@@ -8,6 +8,7 @@ import { chain, run } from '@ouro/runtime';
 import { parse } from './lib/arguments.ts';
 import { copyFailed, openSource, openTarget } from './lib/copy.ts';
 import { cost } from './lib/cost.ts';
+import { failed } from './lib/failure.ts';
 
 const HELP = 'usage: link-copy SOURCE TARGET\n\nCopies a file by pairs of linked ops.';
 const { positionals } = parse(HELP, { options: {}, allowPositionals: true }, [2, 2]);
@@ -41,4 +42,4 @@ run(async () => {
   } catch (error) {
     copyFailed(error, source, target);
   }
-});
+}).catch(failed);

@@ -167,6 +167,8 @@ async function tour(): Promise<void> {
   const root = resolve(import.meta.dirname, '../..');
   const paths = filesBelow(root);
   const { ours, theirs, bytes } = await files(paths);
+  const { driver, fallback } = metrics();
+  console.log(`engine: ${driver}${fallback === null ? '' : ` (${fallback.reason}; ouro doctor says more)`}`);
   console.log(`${paths.length} files, ${bytes} bytes: every one the same as node:fs reads it`);
 
   const before = metrics();

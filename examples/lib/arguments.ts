@@ -34,7 +34,7 @@ export function parse<T extends ParseArgsConfig>(
   }
   const { length } = loose.positionals;
   const [least, most] = operands;
-  if (length < least) misused(`${least} arguments, please`);
+  if (length < least) misused(least === 1 ? 'an argument, please' : `${least} arguments, please`);
   if (length > most) misused(`what is '${loose.positionals[most]}' for?`);
   return parsed;
 }

@@ -10,8 +10,9 @@ export const NAME: string = basename(process.argv[1] ?? '', '.js');
  * @param subject the file that an error without a path is about
  */
 export function failed(error: unknown, subject?: string): void {
-  const { path = subject, message } = error as NodeJS.ErrnoException;
-  console.error(`${NAME}: ${path === undefined ? message : `${path}: ${explain(error)}`}`);
+  const { code = '', path = subject, message } = error as NodeJS.ErrnoException;
+  const aboutFile = path !== undefined && !code.startsWith('ERR_');
+  console.error(`${NAME}: ${aboutFile ? `${path}: ${explain(error)}` : message}`);
   process.exitCode = 1;
 }
 

@@ -1,31 +1,11 @@
 import { once } from 'node:events';
-import net from 'node:net';
-import { join } from 'node:path';
+import type net from 'node:net';
 import { describe, expect, it } from 'vitest';
-import { type Beside, start } from '../../testing/beside.ts';
-import { root, runCommand } from '../../testing/program.ts';
+import { runCommand } from '../../testing/program.ts';
+import { connect, command as example, startServer } from './servers.ts';
 
-const command = (...args: string[]): string[] => [
-  process.execPath,
-  join(root, 'examples/dist/echo.js'),
-  ...args,
-];
-
-/** The example, and the port where it listens. */
-async function startEcho(...args: string[]): Promise<{ readonly echo: Beside; readonly port: number }> {
-  const echo = start(command(...args));
-  const line = await echo.line();
-  const port = /^listening on 127\.0\.0\.1:(\d+)$/.exec(line)?.[1];
-  if (port === undefined) throw new Error(`It said: ${line}`);
-  return { echo, port: Number(port) };
-}
-
-async function connect(port: number): Promise<net.Socket> {
-  const socket = net.connect({ host: '127.0.0.1', port });
-  socket.on('error', () => {});
-  await once(socket, 'connect');
-  return socket;
-}
+const command = (...args: string[]): string[] => example('echo', ...args);
+const startEcho = (...args: string[]) => startServer('echo', ...args);
 
 /** Sends a message and waits for as many bytes to come back. */
 async function exchange(socket: net.Socket, message: Buffer): Promise<Buffer> {
@@ -42,7 +22,7 @@ async function exchange(socket: net.Socket, message: Buffer): Promise<Buffer> {
 
 describe('the echo example', () => {
   it('says where it listens, and sends back what it receives', async () => {
-    const { echo, port } = await startEcho('--port', '0');
+    const { beside: echo, port } = await startEcho('--port', '0');
     await using _ = echo;
     const socket = await connect(port);
     for (const size of [1, 100, 100_000]) {
@@ -54,7 +34,7 @@ describe('the echo example', () => {
   });
 
   it('serves many at once', async () => {
-    const { echo, port } = await startEcho();
+    const { beside: echo, port } = await startEcho();
     await using _ = echo;
     const sockets = await Promise.all(Array.from({ length: 50 }, () => connect(port)));
     const answers = await Promise.all(
@@ -65,7 +45,7 @@ describe('the echo example', () => {
   });
 
   it('survives a client that resets', async () => {
-    const { echo, port } = await startEcho();
+    const { beside: echo, port } = await startEcho();
     await using _ = echo;
     const rude = await connect(port);
     await exchange(rude, Buffer.from('x'));
@@ -77,15 +57,15 @@ describe('the echo example', () => {
 
   it('listens on the port and at the host that it is given', async () => {
     const first = await startEcho();
-    first.echo.kill('SIGTERM');
-    await first.echo.ended;
-    const { echo, port } = await startEcho('--host', '127.0.0.1', '--port', String(first.port));
+    first.beside.kill('SIGTERM');
+    await first.beside.ended;
+    const { beside: echo, port } = await startEcho('--host', '127.0.0.1', '--port', String(first.port));
     await using _ = echo;
     expect(port).toBe(first.port);
   });
 
   it.each(['SIGTERM', 'SIGINT'] as const)('ends with exit code 0 on %s', async (signal) => {
-    const { echo } = await startEcho();
+    const { beside: echo } = await startEcho();
     await using _ = echo;
     echo.kill(signal);
     expect(await echo.ended).toEqual({ code: 0, signal: null, stderr: '' });
@@ -94,7 +74,7 @@ describe('the echo example', () => {
   it.each(['SIGTERM', 'SIGINT'] as const)(
     'closes its connections and ends with exit code 0 on %s',
     async (signal) => {
-      const { echo, port } = await startEcho();
+      const { beside: echo, port } = await startEcho();
       await using _ = echo;
       const sockets = await Promise.all([connect(port), connect(port), connect(port)]);
       for (const socket of sockets) await exchange(socket, Buffer.from('open'));
@@ -106,7 +86,7 @@ describe('the echo example', () => {
   );
 
   it('ends on SIGTERM although a client does not read its echo', async () => {
-    const { echo, port } = await startEcho();
+    const { beside: echo, port } = await startEcho();
     await using _ = echo;
     const socket = (await connect(port)).pause();
     let sent = 0;
@@ -135,7 +115,7 @@ describe('the echo example', () => {
   });
 
   it('fails on a port that is taken, and says so', async () => {
-    const { echo, port } = await startEcho();
+    const { beside: echo, port } = await startEcho();
     await using _ = echo;
     const { code, stderr } = await runCommand(command('--port', String(port)));
     expect(code).toBe(1);

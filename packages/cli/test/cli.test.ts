@@ -19,17 +19,16 @@ describe('the ouro command', () => {
     expect((await ouro()).stdout).toContain('ouro doctor');
   });
 
-  it('doctor --help shows the help, and an argument it does not know the help and 2', async () => {
+  it('doctor --help shows the help, and an argument it does not know where it is, and 2', async () => {
     expect(await ouro('doctor', '--help')).toMatchObject({ code: 0, stderr: '' });
     const { code, stdout, stderr } = await ouro('doctor', '--all');
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
-    expect(stderr).toContain("doctor does not know '--all'");
-    expect(stderr).toContain('ouro doctor --json');
+    expect(stderr).toBe("ouro: doctor does not know '--all'\nTry 'ouro --help'\n");
   });
 
   it('refuses a command it does not know with 2', async () => {
     const { code, stderr } = await ouro('heal');
-    expect(stderr).toContain("unknown command 'heal'");
+    expect(stderr).toBe("ouro: unknown command 'heal'\nTry 'ouro --help'\n");
     expect(code).toBe(2);
   });
 });
