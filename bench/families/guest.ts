@@ -1,4 +1,4 @@
-import { runEchoPlan } from '../harness/echo.ts';
+import { cross, runEchoPlan, timing } from '../harness/echo.ts';
 import { chosen, type Options } from '../harness/options.ts';
 import { needed } from '../harness/paths.ts';
 import type { Report } from '../harness/report.ts';
@@ -20,10 +20,7 @@ export async function guest(options: Options): Promise<Report> {
       command: { file: process.execPath, args: [needed(name, script, 'it is part of the repository')] },
     })),
     base: 'node',
-    clients: options.clients ?? [1, 100],
-    sizes: options.sizes ?? [64],
-    rounds: options.rounds,
-    seconds: options.seconds,
-    strace: options.strace,
+    cells: cross(options.clients ?? [1, 100], options.sizes ?? [64]),
+    ...timing(options),
   });
 }

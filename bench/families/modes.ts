@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Child } from '../harness/child.ts';
-import { type EchoServer, runEchoPlan } from '../harness/echo.ts';
+import { cross, type EchoServer, runEchoPlan, timing } from '../harness/echo.ts';
 import { fileSystem } from '../harness/machine.ts';
 import { chosen, type Options } from '../harness/options.ts';
 import { DIST, needed } from '../harness/paths.ts';
@@ -52,11 +52,8 @@ export async function modes(options: Options): Promise<Report> {
     title: 'TCP echo',
     servers,
     base: BASE,
-    clients: options.clients ?? [1, 100],
-    sizes: options.sizes ?? [64],
-    rounds: options.rounds,
-    seconds: options.seconds,
-    strace: options.strace,
+    cells: cross(options.clients ?? [1, 100], options.sizes ?? [64]),
+    ...timing(options),
     pinned: false,
   });
   cells.push(...report.cells);

@@ -82,6 +82,11 @@ export class Child {
     }
   }
 
+  /** Sends it a signal that it knows what to do with. */
+  signal(signal: NodeJS.Signals): void {
+    this.#process.kill(signal);
+  }
+
   /** Ends it: by the signal if it heeds that, otherwise by force. */
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
     this.#process.kill(signal);

@@ -1,6 +1,8 @@
+import { Budget, WARMUP_S } from './budget.ts';
 import { Child } from './child.ts';
 import { BenchError } from './error.ts';
-import { program } from './native.ts';
+import { type NativeProgram, program } from './native.ts';
+import type { Options } from './options.ts';
 import { asLoad, asServer, type Command } from './pinning.ts';
 import type { Cell, Report, Row } from './report.ts';
 import { alternate, median, medianRatio } from './rounds.ts';
@@ -13,22 +15,48 @@ export interface EchoServer {
   readonly command: Command;
 }
 
+/** How many clients at a time, each with messages of how many bytes. */
+export interface Conditions {
+  readonly clients: number;
+  readonly size: number;
+}
+
 export interface EchoPlan {
   readonly family: string;
   readonly title: string;
   readonly servers: readonly EchoServer[];
   /** The one the ratios refer to. */
   readonly base: string;
-  readonly clients: readonly number[];
-  readonly sizes: readonly number[];
+  readonly cells: readonly Conditions[];
   readonly rounds: number;
   readonly seconds: number;
   readonly strace: boolean;
+  /** Seconds that all of it may take: what is measured is cut down to that. */
+  readonly within: number | undefined;
+  /** The load generator. @default 'echo_load' */
+  readonly load?: NativeProgram;
+  /** What is counted, singular. @default 'msg' */
+  readonly unit?: string;
   /** Whether server and load have a CPU each. @default true */
   readonly pinned?: boolean;
 }
 
-/** What echo_load prints. */
+/** Every number of clients with every size. */
+export function cross(clients: readonly number[], sizes: readonly number[]): Conditions[] {
+  return sizes.flatMap((size) => clients.map((clients) => ({ clients, size })));
+}
+
+/** What the command line says about how long and how often. */
+export function timing({
+  rounds,
+  seconds,
+  strace,
+  within,
+}: Options): Pick<EchoPlan, 'rounds' | 'seconds' | 'strace' | 'within'> {
+  return { rounds, seconds, strace, within };
+}
+
+/** What a load generator prints. */
 interface LoadResult {
   readonly messages: number;
   readonly seconds: number;
@@ -45,6 +73,8 @@ interface LoadResult {
   readonly serverUserShare: number;
   /** Warm-up included. */
   readonly totalMessages: number;
+  /** Datagrams that had to be sent again. */
+  readonly lost: number;
 }
 
 /** Medians over the rounds. */
@@ -53,28 +83,36 @@ interface EchoRow extends Row {
   readonly messagesPerSecondRatio: number | undefined;
   readonly cpuNsPerMessage: number;
   readonly cpuRatio: number | undefined;
+  /** Messages for the same CPU time: the other way round. */
+  readonly messagesPerCpuRatio: number | undefined;
   readonly userShare: number;
   readonly p50us: number;
   readonly p99us: number;
+  readonly p99Ratio: number | undefined;
   readonly p999us: number;
+  readonly lost: number;
   readonly callsPerMessage: number | undefined;
   readonly loadCpu: number;
   readonly limited: boolean;
 }
 
 export async function runEchoPlan(plan: EchoPlan): Promise<Report> {
+  const { rounds, base, within } = plan;
+  const turns = plan.servers.length * rounds;
+  const budget = within === undefined ? undefined : new Budget(within, turns * plan.cells.length);
   const cells: Cell[] = [];
-  for (const size of plan.sizes) {
-    for (const clients of plan.clients) cells.push(await runCell(plan, clients, size));
+  for (const conditions of plan.cells) {
+    const seconds = budget === undefined ? plan.seconds : budget.take(turns, plan.seconds);
+    if (seconds !== undefined) cells.push(await runCell(plan, conditions, seconds));
+    else console.log(`note: no time is left for ${titleOf(plan, conditions)}`);
   }
-  const { rounds, seconds, base } = plan;
-  return { family: plan.family, conditions: { rounds, seconds, base }, cells };
+  return { family: plan.family, conditions: { rounds, seconds: plan.seconds, base }, cells };
 }
 
-async function runCell(plan: EchoPlan, clients: number, size: number): Promise<Cell> {
+async function runCell(plan: EchoPlan, { clients, size }: Conditions, seconds: number): Promise<Cell> {
   const results = await alternate(plan.servers, plan.rounds, (server) =>
-    withServer(server, plan.pinned !== false, (child, port) =>
-      load(child, port, clients, size, plan.seconds, Math.max(0.4, plan.seconds / 2), plan.pinned !== false),
+    withServer(server, isPinned(plan), (child, port) =>
+      load(plan, child, { port, clients, size, seconds, warmup: WARMUP_S }),
     ),
   );
   const base = results.get(plan.base);
@@ -82,31 +120,39 @@ async function runCell(plan: EchoPlan, clients: number, size: number): Promise<C
   for (const server of plan.servers) {
     const rounds = results.get(server.name) ?? [];
     const middle = (of: (result: LoadResult) => number): number => median(rounds.map(of));
+    const ratio = (of: (result: LoadResult) => number): number | undefined => medianRatio(rounds, base, of);
     rows.push({
       contender: server.name,
       messagesPerSecond: middle((r) => r.messagesPerSecond),
-      messagesPerSecondRatio: medianRatio(rounds, base, (r) => r.messagesPerSecond),
+      messagesPerSecondRatio: ratio((r) => r.messagesPerSecond),
       cpuNsPerMessage: middle(cpuPerMessage),
-      cpuRatio: medianRatio(rounds, base, cpuPerMessage),
+      cpuRatio: ratio(cpuPerMessage),
+      messagesPerCpuRatio: ratio((r) => 1 / cpuPerMessage(r)),
       userShare: middle((r) => r.serverUserShare),
       p50us: middle((r) => r.p50us),
       p99us: middle((r) => r.p99us),
+      p99Ratio: ratio((r) => r.p99us),
       p999us: middle((r) => r.p999us),
+      lost: middle((r) => r.lost),
       callsPerMessage:
         plan.strace && (await canCountCalls())
-          ? await callsPerMessage(server, clients, size, plan.pinned !== false)
+          ? await callsPerMessage(plan, server, clients, size)
           : undefined,
       loadCpu: middle((r) => r.cpu),
       limited: rounds.filter((r) => r.limited).length * 2 > rounds.length,
     });
   }
-  printCell(`${plan.title}: ${clients} ${clients === 1 ? 'client' : 'clients'} × ${size} bytes`, rows);
+  printCell(titleOf(plan, { clients, size }), plan.unit ?? 'msg', rows);
   return { cell: { clients, size }, rows, rounds: Object.fromEntries(results) };
 }
 
+const isPinned = (plan: EchoPlan): boolean => plan.pinned !== false;
+const titleOf = ({ title }: EchoPlan, { clients, size }: Conditions): string =>
+  `${title}: ${clients} ${clients === 1 ? 'client' : 'clients'} × ${size} bytes`;
+
 const cpuPerMessage = (result: LoadResult): number => result.serverCpuNs / result.messages;
 
-async function withServer<T>(
+export async function withServer<T>(
   server: EchoServer,
   pinned: boolean,
   body: (child: Child, port: number) => Promise<T>,
@@ -120,26 +166,27 @@ async function withServer<T>(
   }
 }
 
-async function load(
-  server: Child,
-  port: number,
-  clients: number,
-  size: number,
-  seconds: number,
-  warmup: number,
-  pinned: boolean,
-): Promise<LoadResult> {
-  const options = { port, clients, size, seconds, warmup, 'server-pid': server.pid };
-  const args = [
-    '--host',
-    '127.0.0.1',
-    ...Object.entries(options).flatMap(([name, value]) => [`--${name}`, `${value}`]),
-  ];
-  const command = { file: program('echo_load'), args };
-  const child = await Child.start(`the load on '${server.name}'`, pinned ? asLoad(command) : command);
+interface LoadOptions extends Conditions {
+  readonly port: number;
+  readonly seconds: number;
+  readonly warmup: number;
+}
+
+/** The command line of one of the load generators, which all understand the same. */
+export function loadCommand(name: NativeProgram, server: Child, options: LoadOptions): Command {
+  const all = { host: '127.0.0.1', ...options, 'server-pid': server.pid };
+  return {
+    file: program(name),
+    args: Object.entries(all).flatMap(([option, value]) => [`--${option}`, `${value}`]),
+  };
+}
+
+async function load(plan: EchoPlan, server: Child, options: LoadOptions): Promise<LoadResult> {
+  const command = loadCommand(plan.load ?? 'echo_load', server, options);
+  const child = await Child.start(`the load on '${server.name}'`, isPinned(plan) ? asLoad(command) : command);
   try {
     // Connecting, draining and closing may take the generator 5 s each; after that it gives up by itself.
-    return (await child.result((seconds + warmup + 20) * 1000)) as LoadResult;
+    return (await child.result((options.seconds + 4 * options.warmup + 20) * 1000)) as LoadResult;
   } catch (error) {
     const said = server.stderr.trim().slice(-2000);
     if (said === '' || !(error instanceof BenchError)) throw error;
@@ -152,38 +199,55 @@ async function load(
  * thousand clients is most of what a short run does.
  */
 async function callsPerMessage(
+  plan: EchoPlan,
   server: EchoServer,
   clients: number,
   size: number,
-  pinned: boolean,
 ): Promise<number> {
-  return await withServer(server, pinned, async (child, port) => {
-    const traced = (seconds: number): Promise<{ calls: number; value: LoadResult }> =>
-      countCalls(child.pid, () => load(child, port, clients, size, seconds, 0.05, pinned));
-    await load(child, port, clients, size, 0.2, 0.05, pinned);
-    const short = await traced(0.01);
+  return await withServer(server, isPinned(plan), async (child, port) => {
+    const run = (seconds: number): Promise<LoadResult> =>
+      load(plan, child, { port, clients, size, seconds, warmup: 0.05 });
+    await run(0.2);
+    const short = await countCalls(child.pid, () => run(0.01));
     // Long enough for the messages to outweigh what varies in setting up that many connections.
-    const long = await traced(0.6 + clients / 700);
+    const long = await countCalls(child.pid, () => run(0.6 + clients / 700));
     return (long.calls - short.calls) / (long.value.totalMessages - short.value.totalMessages);
   });
 }
 
-function printCell(title: string, rows: readonly EchoRow[]): void {
+function printCell(title: string, unit: string, rows: readonly EchoRow[]): void {
+  const lossy = rows.some(({ lost }) => lost > 0);
   printTable(
     title,
-    ['', 'msg/s', '×', 'CPU ns/msg', '×', 'user', 'p50 µs', 'p99 µs', 'p99.9 µs', 'calls/msg', 'load'],
+    [
+      '',
+      `${unit}/s`,
+      '×',
+      `CPU ns/${unit}`,
+      `${unit}/CPU ×`,
+      'user',
+      'p50 µs',
+      'p99 µs',
+      '×',
+      'p99.9 µs',
+      `calls/${unit}`,
+      'load',
+      ...(lossy ? ['lost'] : []),
+    ],
     rows.map((row) => [
       row.contender,
       figure(row.messagesPerSecond),
       times(row.messagesPerSecondRatio),
       figure(row.cpuNsPerMessage),
-      times(row.cpuRatio),
+      times(row.messagesPerCpuRatio),
       percent(row.userShare),
       figure(row.p50us),
       figure(row.p99us),
+      times(row.p99Ratio),
       figure(row.p999us),
       figure(row.callsPerMessage),
       `${percent(row.loadCpu)}${row.limited ? ' limited' : ''}`,
+      ...(lossy ? [figure(row.lost)] : []),
     ]),
   );
 }

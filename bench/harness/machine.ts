@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { statfsSync } from 'node:fs';
+import { readFileSync, statfsSync } from 'node:fs';
 import os from 'node:os';
 import { ROOT } from './paths.ts';
 import { pinning } from './pinning.ts';
@@ -16,6 +16,8 @@ export interface Machine {
   readonly libuv: string;
   readonly loadAverage: number;
   readonly pinning: string;
+  /** How TCP controls congestion, on loopback as well: `bbr` paces what it sends by timers, `cubic` does not. */
+  readonly tcp: string;
 }
 
 export function machine(): Machine {
@@ -31,7 +33,16 @@ export function machine(): Machine {
     libuv: uv,
     loadAverage: os.loadavg()[0] ?? 0,
     pinning: pinning(),
+    tcp: congestionControl(),
   };
+}
+
+function congestionControl(): string {
+  try {
+    return readFileSync('/proc/sys/net/ipv4/tcp_congestion_control', 'utf8').trim();
+  } catch {
+    return 'unknown';
+  }
 }
 
 function commit(): string {

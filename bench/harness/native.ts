@@ -6,13 +6,22 @@ import { BENCH, BIN } from './paths.ts';
 
 const LOAD = join(BENCH, 'load');
 const PROGRAMS = {
-  echo_load: ['echo_load.c'],
+  echo_load: ['echo_load.c', 'load.h'],
+  churn_load: ['churn_load.c', 'load.h'],
+  idle_load: ['idle_load.c', 'load.h'],
+  udp_load: ['udp_load.c', 'load.h'],
   uring_echo: ['uring_echo.c', 'ring.h'],
+  epoll_echo: ['epoll_echo.c'],
+  udp_echo: ['udp_echo.c'],
   uring_files: ['uring_files.c', 'ring.h'],
+  send_load: ['send_load.c'],
+  send_server: ['send_server.c'],
 } as const;
 
+export type NativeProgram = keyof typeof PROGRAMS;
+
 /** The path of one of our C programs, compiled if its sources are newer. */
-export function program(name: keyof typeof PROGRAMS): string {
+export function program(name: NativeProgram): string {
   const sources = PROGRAMS[name].map((file) => join(LOAD, file));
   const output = join(BIN, name);
   const built = modified(output);

@@ -1,30 +1,58 @@
 import { parseArgs } from 'node:util';
 import { UsageError } from './error.ts';
 
-export const FAMILIES = ['echo', 'files', 'guest', 'ops', 'modes'] as const;
+/** What `--matrix` runs, with the share of the time that each gets. */
+export const SOCKET_FAMILIES = { echo: 16, spin: 1, churn: 2, udp: 5, idle: 3, transfer: 4 } as const;
+export const FAMILIES = [
+  'echo',
+  'spin',
+  'churn',
+  'udp',
+  'idle',
+  'transfer',
+  'files',
+  'copy',
+  'guest',
+  'ops',
+  'modes',
+  'adapters',
+] as const;
 export type Family = (typeof FAMILIES)[number];
 
 export const USAGE = `usage: npm run bench -- FAMILY [options]
+       npm run bench -- --matrix [--minutes 60] [options]
 
 families
-  echo    TCP echo: ouro, node:net, C on io_uring
+  echo    TCP echo: ouro, node:net, Bun, Deno, C on io_uring, C on epoll
+  spin    round trips of one client: the same, waiting awake
+  churn   connections of one message
+  udp     UDP echo
+  idle    memory of connections that do nothing
   files   whole files and random reads: ouro, fs.promises, fs (sync), C on io_uring, C with plain system calls
+  copy    a long file, small files, a tree: ouro, fs.promises
   guest   node:net alone, and with one idle ouro op in flight
   ops     the cheapest op: time and memory for each
   modes   default, spin, SQPOLL, IOPOLL and both, on echo and on random reads
-  all     the five in turn
+  transfer  files sent and connections joined: ouro, node, C with sendfile and splice
+  adapters  programs of Node's without and with the register hook
+  all     all of them in turn
 
 options
   --quick              fewer rounds, shorter ones
   --json FILE          the medians, every round and the machine, as JSON
   --contenders a,b     only these
   --rounds N           default 5, quick 3
-  --seconds S          of each measurement (echo, guest, random reads, ops); default 2, quick 0.7
-  --clients N,M        echo, guest: default 1,10,100,1000 (guest 1,100)
-  --size N,M           echo, guest: bytes, default 64,4096,65536 (guest 64)
-  --workloads a,b      files: read-reused, read-fresh, write, random-1, random-32
-  --cpus LIST          files: the CPUs a contender may use; default all
-  --no-strace          echo: do not count system calls
+  --seconds S          of each measurement (sockets, guest, random reads, ops); default 2, quick 0.7
+  --clients N,M        sockets, guest: how many at a time; idle: how many there are
+  --size N,M           sockets, guest: bytes
+  --matrix             the families of sockets, all cells, and their ratios in one table at the end
+  --minutes N          with --matrix: what all of it may take, roughly; default 60
+  --workloads a,b      files: read-reused, read-fresh, write, small-read, small-write, random-1, random-32, random-128,
+                       direct-1, direct-32, sequential, copy, stats, stat, list; copy: large, over, small, tree;
+                       transfer: send, proxy
+  --peers DIR          where "npm install --prefix DIR bun deno" has put them; OURO_BENCH_PEERS
+  --cpus LIST          files, copy: the CPUs a contender may use; default all
+  --no-strace          sockets: do not count system calls
 `;
 
 export interface Options {
@@ -38,14 +66,21 @@ export interface Options {
   readonly sizes: readonly number[] | undefined;
   readonly workloads: readonly string[] | undefined;
   readonly cpus: string | undefined;
+  readonly peers: string | undefined;
   readonly strace: boolean;
+  /** The families of sockets, within so many minutes. */
+  readonly matrix: { readonly minutes: number } | undefined;
+  /** Seconds that one family may take; it measures less where that is too short. */
+  readonly within: number | undefined;
 }
 
 /** Reads the command line; undefined if help was asked for. */
 export function parseOptions(args: readonly string[]): Options | undefined {
   const { values, positionals } = parse(args);
-  if (values.help === true || positionals.length === 0) return undefined;
-  const wanted = families(positionals);
+  const matrix = values.matrix === true;
+  if (values.help === true || (positionals.length === 0 && !matrix)) return undefined;
+  if (matrix && positionals.length > 0) throw new UsageError('--matrix chooses the families itself');
+  const wanted = matrix ? (Object.keys(SOCKET_FAMILIES) as Family[]) : families(positionals);
   if (wanted.length > 1 && (values.contenders ?? values.workloads) !== undefined) {
     throw new UsageError('--contenders and --workloads are names of one family: run one at a time');
   }
@@ -61,7 +96,11 @@ export function parseOptions(args: readonly string[]): Options | undefined {
     sizes: numbers('--size', values.size),
     workloads: list(values.workloads),
     cpus: values.cpus,
-    strace: values['no-strace'] !== true,
+    peers: values.peers ?? process.env.OURO_BENCH_PEERS,
+    // Counting takes as long as measuring, and it has a family's figures to itself elsewhere.
+    strace: values['no-strace'] !== true && !matrix,
+    matrix: matrix ? { minutes: number('--minutes', values.minutes) ?? 60 } : undefined,
+    within: undefined,
   };
 }
 
@@ -76,6 +115,9 @@ const OPTIONS = {
   size: { type: 'string' },
   workloads: { type: 'string' },
   cpus: { type: 'string' },
+  peers: { type: 'string' },
+  matrix: { type: 'boolean' },
+  minutes: { type: 'string' },
   'no-strace': { type: 'boolean' },
 } as const;
 

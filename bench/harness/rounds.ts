@@ -33,3 +33,26 @@ export function medianRatio<R>(
   if (base === undefined) return undefined;
   return median(results.map((result, round) => of(result) / of(base[round])));
 }
+
+/** What a worker measures of one round. */
+export interface Measured {
+  readonly medianNs: number;
+  readonly opsPerSecond: number;
+  readonly cpuNsPerOp: number;
+}
+
+/** What a contender's rounds come to, also in proportion to the base's. */
+export interface Summary extends Measured {
+  readonly opsPerSecondRatio: number | undefined;
+  readonly cpuRatio: number | undefined;
+}
+
+export function summary(rounds: readonly Measured[], base: readonly Measured[] | undefined): Summary {
+  return {
+    medianNs: median(rounds.map((r) => r.medianNs)),
+    opsPerSecond: median(rounds.map((r) => r.opsPerSecond)),
+    opsPerSecondRatio: medianRatio(rounds, base, (r) => r.opsPerSecond),
+    cpuNsPerOp: median(rounds.map((r) => r.cpuNsPerOp)),
+    cpuRatio: medianRatio(rounds, base, (r) => r.cpuNsPerOp),
+  };
+}

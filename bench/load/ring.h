@@ -36,6 +36,7 @@ struct ring {
 
   unsigned *sq_head;
   unsigned *sq_tail;
+  unsigned *sq_flags;
   unsigned sq_mask;
   unsigned sq_entries;
   unsigned tail; /* our private tail: SQEs handed out */
@@ -51,7 +52,8 @@ static inline int ring_register(struct ring *ring, unsigned opcode, void *arg, u
   return (int)syscall(__NR_io_uring_register, ring->fd, opcode, arg, count);
 }
 
-static inline void ring_init(struct ring *ring, unsigned sq_entries, unsigned cq_entries) {
+/* `setup_flags` on top of what is always asked for. */
+static inline void ring_init(struct ring *ring, unsigned sq_entries, unsigned cq_entries, unsigned setup_flags) {
   /* From the fullest set down: a kernel that does not know a flag refuses the whole setup with EINVAL. */
   static const unsigned ladder[] = {
       IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_NO_SQARRAY,
@@ -65,7 +67,7 @@ static inline void ring_init(struct ring *ring, unsigned sq_entries, unsigned cq
   ring->fd = -1;
   for (unsigned i = 0; i < sizeof(ladder) / sizeof(ladder[0]) && ring->fd < 0; i++) {
     memset(&params, 0, sizeof(params));
-    params.flags = ladder[i] | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;
+    params.flags = ladder[i] | setup_flags | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;
     if (ladder[i] != 0) params.flags |= IORING_SETUP_SUBMIT_ALL;
     params.cq_entries = cq_entries;
     ring->fd = (int)syscall(__NR_io_uring_setup, sq_entries, &params);
@@ -85,6 +87,7 @@ static inline void ring_init(struct ring *ring, unsigned sq_entries, unsigned cq
 
   ring->sq_head = (unsigned *)(base + params.sq_off.head);
   ring->sq_tail = (unsigned *)(base + params.sq_off.tail);
+  ring->sq_flags = (unsigned *)(base + params.sq_off.flags);
   ring->sq_mask = *(unsigned *)(base + params.sq_off.ring_mask);
   ring->sq_entries = params.sq_entries;
   ring->cq_head = (unsigned *)(base + params.cq_off.head);

@@ -1,19 +1,16 @@
-import { open, readFile, writeFile } from 'node:fs/promises';
-import { BLOCK } from '../harness/pattern.ts';
-import { type BlockSource, type FileContender, lanes } from './contender.ts';
+import { createReadStream } from 'node:fs';
+import { copyFile, lstat, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type FileContender, PIECE } from './contender.ts';
 
 /** node:fs/promises, the peer that the ratios refer to. */
 export const contender: FileContender = {
-  async readReused(paths, buffers) {
-    // readFile() cannot read into the caller's memory, so this is what it takes.
-    await Promise.all(
-      paths.map(async (path, i) => {
-        const file = await open(path, 'r');
-        const { bytesRead } = await file.read(buffers[i], 0, buffers[i].length, 0);
-        await file.close();
-        if (bytesRead !== buffers[i].length) throw new Error(`${path}: ${bytesRead} bytes`);
-      }),
-    );
+  async readReused(paths, _buffers, seen) {
+    // It cannot read into the caller's memory: see `handle`.
+    const read = await Promise.all(paths.map((path) => readFile(path)));
+    read.forEach((content, i) => {
+      seen(i, content);
+    });
   },
 
   async readFresh(paths) {
@@ -25,14 +22,28 @@ export const contender: FileContender = {
     await Promise.all(paths.map((path, i) => writeFile(path, data[i])));
   },
 
-  async random(path: string, depth: number, blocks: BlockSource) {
-    const file = await open(path, 'r');
-    await lanes(depth, async (buffer) => {
-      for (let block = blocks.next(); block >= 0; block = blocks.next()) {
-        const { bytesRead } = await file.read(buffer, 0, BLOCK, block * BLOCK);
-        blocks.check(buffer, bytesRead, block);
-      }
-    });
-    await file.close();
+  async sequential(path) {
+    let bytes = 0;
+    for await (const chunk of createReadStream(path, { highWaterMark: PIECE }))
+      bytes += (chunk as Buffer).length;
+    return bytes;
+  },
+
+  async copy(from, to) {
+    await copyFile(from, to);
+  },
+
+  async stats(directory) {
+    const entries = await readdir(directory, { recursive: true });
+    await Promise.all(entries.map((entry) => lstat(join(directory, entry))));
+    return entries.length;
+  },
+
+  async stat(path) {
+    return await stat(path);
+  },
+
+  async list(directory) {
+    return await readdir(directory);
   },
 };
