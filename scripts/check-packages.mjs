@@ -26,7 +26,10 @@ try {
   }
 
   writeFileSync(join(folder, 'package.json'), '{ "private": true, "type": "module" }');
-  run('npm', ['install', '--no-audit', '--no-fund', '--offline', ...tarballs], { cwd: folder, quiet: true });
+  run('npm', ['install', '--no-audit', '--no-fund', '--prefer-offline', ...tarballs], {
+    cwd: folder,
+    quiet: true,
+  });
   writeFileSync(
     join(folder, 'check.mjs'),
     `

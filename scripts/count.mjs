@@ -28,6 +28,7 @@ for (const [check, report] of [
   ['poll.check', 'poll.json'],
   ['sanitized.check', 'sanitized.json'],
   ['sanitized-poll.check', 'sanitized-poll.json'],
+  ['portable.check', 'portable.json'],
 ]) {
   if (files.includes(check) && !files.includes(report)) {
     console.log(`no report: ${report}`);

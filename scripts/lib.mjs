@@ -1,7 +1,7 @@
 // Shared by the scripts: where things are and how commands are run.
 import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, rmSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
@@ -28,6 +28,17 @@ export function headerArguments() {
   return existsSync(join(prefix, 'include', 'node', 'node_api.h')) ? [`--nodedir=${prefix}`] : [];
 }
 
+/** Builds the addon another way, beside the ordinary one in `packages/native/build-NAME`, and answers where it is. */
+export function buildVariant(name, define) {
+  const cpp = join(root, 'packages/native/cpp');
+  const copy = join(root, `packages/native/build-${name}`);
+  rmSync(copy, { recursive: true, force: true });
+  cpSync(join(cpp, 'src'), join(copy, 'src'), { recursive: true });
+  cpSync(join(cpp, 'binding.gyp'), join(copy, 'binding.gyp'));
+  run(bin('node-gyp'), ['rebuild', '-C', copy, ...headerArguments(), '--', `-D${define}=1`], { quiet: true });
+  return join(copy, 'build/Release/ouro.node');
+}
+
 /**
  * Builds the addon with AddressSanitizer and UndefinedBehaviorSanitizer beside the ordinary one, and answers the
  * environment in which a program uses it.
@@ -40,16 +51,17 @@ export function buildSanitized() {
     console.error('the sanitizer libraries of g++ are missing');
     process.exit(1);
   }
-  const cpp = join(root, 'packages/native/cpp');
-  const copy = join(root, 'packages/native/build-asan');
-  rmSync(copy, { recursive: true, force: true });
-  cpSync(join(cpp, 'src'), join(copy, 'src'), { recursive: true });
-  cpSync(join(cpp, 'binding.gyp'), join(copy, 'binding.gyp'));
-  run(bin('node-gyp'), ['rebuild', '-C', copy, ...headerArguments(), '--', '-Douro_asan=1'], { quiet: true });
   return {
-    OURO_NATIVE_PATH: join(copy, 'build/Release/ouro.node'),
+    OURO_NATIVE_PATH: buildVariant('asan', 'ouro_asan'),
     LD_PRELOAD: preload.join(':'),
     UBSAN_OPTIONS: 'halt_on_error=1:print_stacktrace=1',
     OURO_SANITIZED: '1',
   };
+}
+
+/** The modules of a package that others import or that are run, as its manifest names them: `op/read` for `./dist/op/read.js`. */
+export function entriesOf(manifest) {
+  const imported = Object.values(manifest.exports ?? {}).map((entry) => entry.default);
+  const run = (manifest.sideEffects || []).filter((path) => path.startsWith('./dist/'));
+  return [...imported, ...run].map((path) => relative('dist', path).replace(/\.js$/, ''));
 }

@@ -2,8 +2,8 @@
 // toolchain; pnpm is fetched through npm in the version that package.json names.
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { bin, headerArguments, root, run } from './lib.mjs';
+import { dirname, join } from 'node:path';
+import { bin, entriesOf, headerArguments, root, run } from './lib.mjs';
 
 const [major, minor] = process.versions.node.split('.').map(Number);
 if (major < 20 || (major === 20 && minor < 19)) {
@@ -20,18 +20,18 @@ function digest(files) {
 }
 
 /** Runs `work` unless the same inputs were worked through before. */
-function once(name, files, isThere, work) {
+async function once(name, files, isThere, work) {
   const stamp = join(root, 'node_modules', `.ouro-${name}`);
   const wanted = digest(files);
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted && isThere()) return;
   console.log(`${name} …`);
-  work();
+  await work();
   mkdirSync(join(root, 'node_modules'), { recursive: true });
   writeFileSync(stamp, wanted);
 }
 
 const packages = readdirSync(join(root, 'packages')).map((name) => `packages/${name}/package.json`);
-once(
+await once(
   'install',
   ['package.json', 'pnpm-lock.yaml', 'pnpm-workspace.yaml', ...packages],
   () => existsSync(bin('tsc')),
@@ -48,7 +48,7 @@ const cpp = 'packages/native/cpp';
 const sources = readdirSync(join(root, cpp, 'src'), { recursive: true })
   .filter((name) => /\.[ch]pp$/.test(name))
   .map((name) => `${cpp}/src/${name}`);
-once(
+await once(
   'addon',
   [`${cpp}/binding.gyp`, ...sources],
   () => existsSync(join(root, cpp, 'build/Release/ouro.node')),
@@ -59,3 +59,21 @@ once(
 );
 
 run(bin('tsc'), ['-b'], { quiet: true });
+
+const modules = packages.flatMap((manifest) => {
+  const src = join(dirname(manifest), 'src');
+  return readdirSync(join(root, src), { recursive: true })
+    .filter((name) => name.endsWith('.ts'))
+    .map((name) => join(src, name));
+});
+const entries = packages.flatMap((manifest) =>
+  entriesOf(JSON.parse(readFileSync(join(root, manifest), 'utf8'))).map((entry) =>
+    join(root, dirname(manifest), 'dist', `${entry}.js`),
+  ),
+);
+await once(
+  'bundle',
+  ['scripts/bundle.mjs', 'tsconfig.base.json', 'pnpm-lock.yaml', ...packages, ...modules],
+  () => entries.every((entry) => existsSync(entry)),
+  async () => (await import('./bundle.mjs')).bundlePackages(),
+);
