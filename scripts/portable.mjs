@@ -1,6 +1,7 @@
 // Builds the addon as other systems than Linux would get it, and runs the tests of sockets on it, on the poll engine: all
 // but those of calls that other systems lack. Arguments go to vitest.
-import { bin, buildVariant, run } from './lib.mjs';
+import { buildVariant } from './lib.mjs';
+import { runTests } from './vitest.mjs';
 
 const LINUX_ONLY = [
   '**/op-sockopt.test.ts',
@@ -12,14 +13,12 @@ const LINUX_ONLY = [
 ];
 /** Tests that ask for what only Linux has: to drop a file from the page cache, a named pipe. */
 const OTHERS = '^(?!.*(from the disk|named pipe))';
-run(
-  bin('vitest'),
+runTests(
   [
-    'run',
     'packages/net/test',
     ...LINUX_ONLY.map((glob) => `--exclude=${glob}`),
     `--testNamePattern=${OTHERS}`,
     ...process.argv.slice(2),
   ],
-  { env: { OURO_NATIVE_PATH: buildVariant('portable', 'ouro_portable'), OURO_DRIVER: 'poll' } },
+  { OURO_NATIVE_PATH: buildVariant('portable', 'ouro_portable'), OURO_DRIVER: 'poll' },
 );

@@ -1,4 +1,4 @@
 // Runs the tests. Arguments go to vitest.
-import { bin, run } from './lib.mjs';
+import { runTests } from './vitest.mjs';
 
-run(bin('vitest'), ['run', ...process.argv.slice(2)]);
+runTests(process.argv.slice(2));
