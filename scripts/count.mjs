@@ -15,7 +15,8 @@ for (const file of files.filter((name) => name.endsWith('.json'))) {
       ({ status, assertionResults }) => status === 'failed' && assertionResults.length === 0,
     ).length;
   total.skipped += report.numPendingTests + (report.numTodoTests ?? 0);
-  for (const name of report.unsteady ?? []) console.log(`failed at first, passed by itself: ${file}: ${name}`);
+  for (const name of report.unsteady ?? [])
+    console.log(`failed at first, passed by itself: ${file}: ${name}`);
 }
 for (const file of files.filter((name) => name.endsWith('.check'))) {
   const name = file.slice(0, -'.check'.length);

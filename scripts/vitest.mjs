@@ -56,7 +56,10 @@ export function runTests(args, env = {}) {
   console.log(`\nonce more, by themselves:\n${files.map((file) => `  ${file}\n`).join('')}`);
   const second = `${report}.again`;
   const filters = args.filter((argument) => argument.startsWith('-'));
-  const statusAgain = vitest([...filters, '--no-file-parallelism', ...files], { ...env, OURO_REPORT: second });
+  const statusAgain = vitest([...filters, '--no-file-parallelism', ...files], {
+    ...env,
+    OURO_REPORT: second,
+  });
   if (existsSync(second)) {
     const again = JSON.parse(readFileSync(second, 'utf8'));
     rmSync(second);
