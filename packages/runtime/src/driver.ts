@@ -1,17 +1,7 @@
 /**
  * The door for packages that define ops: everything between an SQE and a future. Programs use `@ouro/runtime`.
  */
-export { BufferGroup } from './buffer-group.ts';
-export {
-  BufferRing,
-  type BufferRingOptions,
-  RingLease,
-  receiveBuffers,
-  supportsIncremental,
-} from './buffer-ring.ts';
-export { close, closeDirect } from './close.ts';
-export { type Attached, Descriptor, type Listed } from './descriptor.ts';
-export { DirectDescriptor, directKind, FileRegistry, files, type Into, openInto } from './direct.ts';
+
 export {
   AbortError,
   cancellation,
@@ -26,19 +16,49 @@ export {
   type SystemError,
   systemError,
   type TimeoutError,
-} from './errors.ts';
-export { awaitFast, Deferred, Future, rejected, resolved, type Steps } from './future.ts';
-export { hold } from './hold.ts';
-export { insist } from './insist.ts';
-export { inspectable } from './inspected.ts';
-export { nop, nopOp } from './nop.ts';
-export { takingFrom } from './op/two-files.ts';
-export { descriptorOf, nothing, Op, type OpKind, opKind, type Target } from './op.ts';
-export { limitsOf, NO_OPTIONS, NO_TIMEOUT, type OpOptions, refusal, timeoutOf } from './op-options.ts';
-export { type Opened, OpenedDescriptor, type OpenedKind, placeOfOpening } from './opened-descriptor.ts';
-export { begin, gaveUp, Operation } from './operation.ts';
-export { OrdinaryDescriptor } from './ordinary-descriptor.ts';
-export { OwnMemory } from './own-memory.ts';
+} from './base/errors.ts';
+export { CURRENT, checkPosition, type Position } from './base/position.ts';
+export { asBytes, type Bytes, lengthOf } from './base/view.ts';
+export { BufferGroup } from './buffers/buffer-group.ts';
+export {
+  BufferRing,
+  type BufferRingOptions,
+  RingLease,
+  receiveBuffers,
+  supportsIncremental,
+} from './buffers/buffer-ring.ts';
+export { close, closeDirect } from './descriptors/close.ts';
+export {
+  DirectDescriptor,
+  directKind,
+  FileRegistry,
+  files,
+  type Into,
+  openInto,
+} from './descriptors/direct.ts';
+export { inspectable } from './descriptors/inspected.ts';
+export {
+  type Opened,
+  OpenedDescriptor,
+  type OpenedKind,
+  placeOfOpening,
+} from './descriptors/opened-descriptor.ts';
+export { OrdinaryDescriptor } from './descriptors/ordinary-descriptor.ts';
+export { type At, Transfer, type Until } from './descriptors/transfer.ts';
+export type { BatchEnd, Reactor } from './engine/reactor.ts';
+export {
+  type Completion,
+  SCRATCH_SIZE,
+  type ScratchChunk,
+  scratchOffset,
+  TIMEOUT_AT,
+  WIDE_OPERANDS,
+} from './engine/slots.ts';
+export { existingReactor, reactor } from './engine/thread.ts';
+export { placeTimespec } from './engine/timespec.ts';
+export { awaitFast, Deferred, Future, rejected, resolved, type Steps } from './future/future.ts';
+export { hold } from './memory/hold.ts';
+export { OwnMemory } from './memory/own-memory.ts';
 export {
   addressOf,
   Bounce,
@@ -51,29 +71,29 @@ export {
   type Pinned,
   pinned,
   UNSTABLE,
-} from './pin.ts';
-export { CURRENT, checkPosition, type Position } from './position.ts';
-export type { BatchEnd, Reactor } from './reactor.ts';
-export { allocateRecycled } from './recycled.ts';
-export {
-  type Completion,
-  SCRATCH_SIZE,
-  type ScratchChunk,
-  scratchOffset,
-  TIMEOUT_AT,
-  WIDE_OPERANDS,
-} from './slots.ts';
-export { copied, copySmall, isSmall, snapshot } from './small-copy.ts';
-export { END_OF_STREAM, NO_RESULT, Stream, type StreamOptions, stream } from './stream.ts';
-export { submit } from './submit.ts';
-export { existingReactor, reactor } from './thread.ts';
-export { bound, expire, flow } from './time.ts';
-export { placeTimespec } from './timespec.ts';
-export { type At, Transfer, type Until } from './transfer.ts';
-export { asBytes, type Bytes, lengthOf } from './view.ts';
+} from './memory/pin.ts';
+export { allocateRecycled } from './memory/recycled.ts';
+export { copied, copySmall, isSmall, snapshot } from './memory/small-copy.ts';
 export {
   checkAutoClose,
   sizeOfChunk,
   type WritableChunk,
-} from './web-chunk.ts';
-export { HandleSink } from './web-sink.ts';
+} from './memory/web-chunk.ts';
+export { HandleSink } from './memory/web-sink.ts';
+export { takingFrom } from './op/two-files.ts';
+export { type Attached, Descriptor, type Listed } from './operation/descriptor.ts';
+export { insist } from './operation/insist.ts';
+export { nop, nopOp } from './operation/nop.ts';
+export { descriptorOf, nothing, Op, type OpKind, opKind, type Target } from './operation/op.ts';
+export {
+  limitsOf,
+  NO_OPTIONS,
+  NO_TIMEOUT,
+  type OpOptions,
+  refusal,
+  timeoutOf,
+} from './operation/op-options.ts';
+export { begin, gaveUp, Operation } from './operation/operation.ts';
+export { END_OF_STREAM, NO_RESULT, Stream, type StreamOptions, stream } from './operation/stream.ts';
+export { submit } from './operation/submit.ts';
+export { bound, expire, flow } from './time/time.ts';

@@ -38,8 +38,8 @@ export {
   WNOWAIT,
   WSTOPPED,
 } from '@ouro/native/abi';
-export { closing as close } from './direct.ts';
-export { nopOp as nop } from './nop.ts';
+export type { Position } from './base/position.ts';
+export { closing as close } from './descriptors/direct.ts';
 export { asyncCancel, type CancelTarget } from './op/async-cancel.ts';
 export { type EpollEvent, epollCtl, epollWait } from './op/epoll.ts';
 export { filesUpdate, fixedFdInstall, type InstallOptions } from './op/files.ts';
@@ -59,4 +59,4 @@ export {
   timeoutUpdate,
 } from './op/timeout.ts';
 export { type ChildState, waitid } from './op/waitid.ts';
-export type { Position } from './position.ts';
+export { nopOp as nop } from './operation/nop.ts';

@@ -1,12 +1,12 @@
-import { batch } from './batch.ts';
-import { capabilities } from './capabilities.ts';
-import { chain } from './chain.ts';
-import { interval } from './interval.ts';
-import { metrics } from './metrics.ts';
-import { race, select, timeout } from './select.ts';
-import { submit } from './submit.ts';
-import { run, spawn } from './task.ts';
-import { sleep } from './time.ts';
+import { batch } from './groups/batch.ts';
+import { chain } from './groups/chain.ts';
+import { submit } from './operation/submit.ts';
+import { capabilities } from './sight/capabilities.ts';
+import { metrics } from './sight/metrics.ts';
+import { race, select, timeout } from './tasks/select.ts';
+import { run, spawn } from './tasks/task.ts';
+import { interval } from './time/interval.ts';
+import { sleep } from './time/time.ts';
 
 /** `import runtime from '@ouro/runtime'; runtime.run(main)` */
 const runtime: {

@@ -2,7 +2,7 @@ import { IORING_SETUP_SQPOLL } from '@ouro/native/abi';
 import { describe, expect, it } from 'vitest';
 import { itOnRing } from '../../../testing/engine.ts';
 import { runProgram } from '../../../testing/program.ts';
-import { type RunOptions, ringConfig } from '../src/options.ts';
+import { type RunOptions, ringConfig } from '../src/base/options.ts';
 
 /** What `'auto'` makes of spinning here. */
 const auto = ringConfig({ spin: 'auto' }, {}).spinMax > 0 ? { spinMax: 50, spinShare: 0.1 } : {};

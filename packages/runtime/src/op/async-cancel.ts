@@ -6,8 +6,8 @@ import {
   IORING_ASYNC_CANCEL_OP,
   IORING_OP_ASYNC_CANCEL,
 } from '@ouro/native/abi';
-import { checkInteger, invalidType } from '../errors.ts';
-import { descriptorOf, Op, opKind, type Target } from '../op.ts';
+import { checkInteger, invalidType } from '../base/errors.ts';
+import { descriptorOf, Op, opKind, type Target } from '../operation/op.ts';
 import { type InFlight, NamingOp } from './in-flight.ts';
 
 /** What to cancel: one op by its future, all that there is, or what matches a descriptor, an opcode, or both. */

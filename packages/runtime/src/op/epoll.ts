@@ -5,10 +5,10 @@ import {
   IORING_OP_EPOLL_CTL,
   IORING_OP_EPOLL_WAIT,
 } from '@ouro/native/abi';
-import { checkInteger, invalidType, outOfRange } from '../errors.ts';
-import { descriptorOf, nothing, Op, opKind, type Target } from '../op.ts';
-import { scratchOffset } from '../slots.ts';
-import { reactor } from '../thread.ts';
+import { checkInteger, invalidType, outOfRange } from '../base/errors.ts';
+import { scratchOffset } from '../engine/slots.ts';
+import { reactor } from '../engine/thread.ts';
+import { descriptorOf, nothing, Op, opKind, type Target } from '../operation/op.ts';
 
 const TWO_32 = 4_294_967_296;
 /** `struct epoll_event`: events, data. On x86-64 nothing is between the two. */

@@ -3,10 +3,10 @@ import {
   IORING_OP_FILES_UPDATE,
   IORING_REGISTER_FILES_SKIP,
 } from '@ouro/native/abi';
-import { DirectDescriptor, files, installOp } from '../direct.ts';
-import { checkInteger, invalidType } from '../errors.ts';
-import { descriptorOf, Op, opKind } from '../op.ts';
-import { reactor } from '../thread.ts';
+import { checkInteger, invalidType } from '../base/errors.ts';
+import { DirectDescriptor, files, installOp } from '../descriptors/direct.ts';
+import { reactor } from '../engine/thread.ts';
+import { descriptorOf, Op, opKind } from '../operation/op.ts';
 
 const FILES_UPDATE = opKind<number>('files_update');
 

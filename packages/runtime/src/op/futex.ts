@@ -6,11 +6,11 @@ import {
   IORING_OP_FUTEX_WAITV,
   IORING_OP_FUTEX_WAKE,
 } from '@ouro/native/abi';
-import { checkInteger, invalidType, outOfRange } from '../errors.ts';
-import { nothing, Op, opKind } from '../op.ts';
-import { addressOf } from '../pin.ts';
-import { reactor } from '../thread.ts';
-import { bufferOf, lengthOf } from '../view.ts';
+import { checkInteger, invalidType, outOfRange } from '../base/errors.ts';
+import { bufferOf, lengthOf } from '../base/view.ts';
+import { reactor } from '../engine/thread.ts';
+import { addressOf } from '../memory/pin.ts';
+import { nothing, Op, opKind } from '../operation/op.ts';
 
 /** A word that threads share. */
 export type FutexView = Int32Array | Uint32Array;

@@ -1,10 +1,10 @@
-import { invalidType } from '../errors.ts';
-import type { Future } from '../future.ts';
-import { Op, type OpKind } from '../op.ts';
-import { Operation } from '../operation.ts';
-import { scratchOffset, WIDE_OPERANDS } from '../slots.ts';
-import { Stream } from '../stream.ts';
-import { reactor } from '../thread.ts';
+import { invalidType } from '../base/errors.ts';
+import { scratchOffset, WIDE_OPERANDS } from '../engine/slots.ts';
+import { reactor } from '../engine/thread.ts';
+import type { Future } from '../future/future.ts';
+import { Op, type OpKind } from '../operation/op.ts';
+import { Operation } from '../operation/operation.ts';
+import { Stream } from '../operation/stream.ts';
 
 /** What an op can name to have it cancelled or changed: what `submit` or `stream` returned. */
 export type InFlight = Future<unknown> | Stream<unknown>;

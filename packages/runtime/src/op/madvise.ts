@@ -13,10 +13,10 @@ import {
   MADV_SEQUENTIAL,
   MADV_WILLNEED,
 } from '@ouro/native/abi';
-import { checkInteger, invalidType, outOfRange } from '../errors.ts';
-import { nothing, Op, opKind } from '../op.ts';
-import { addressOf, checkBytes, UNSTABLE } from '../pin.ts';
-import { type Bytes, lengthOf } from '../view.ts';
+import { checkInteger, invalidType, outOfRange } from '../base/errors.ts';
+import { type Bytes, lengthOf } from '../base/view.ts';
+import { addressOf, checkBytes, UNSTABLE } from '../memory/pin.ts';
+import { nothing, Op, opKind } from '../operation/op.ts';
 
 /** What changes no contents. `MADV_DONTNEED`, `MADV_FREE` and the like would empty pages that others use as well. */
 const HARMLESS: ReadonlySet<number> = new Set([

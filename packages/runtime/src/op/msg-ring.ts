@@ -7,11 +7,11 @@ import {
   IORING_MSG_SEND_FD,
   IORING_OP_MSG_RING,
 } from '@ouro/native/abi';
-import type { DirectDescriptor } from '../direct.ts';
-import { checkInteger, invalidType } from '../errors.ts';
-import type { InboxAddress } from '../inbox.ts';
-import { descriptorOf, nothing, Op, opKind } from '../op.ts';
-import { WIDE_OPERANDS } from '../slots.ts';
+import { checkInteger, invalidType } from '../base/errors.ts';
+import type { DirectDescriptor } from '../descriptors/direct.ts';
+import { WIDE_OPERANDS } from '../engine/slots.ts';
+import { descriptorOf, nothing, Op, opKind } from '../operation/op.ts';
+import type { InboxAddress } from '../tasks/inbox.ts';
 import { placeOperands } from './in-flight.ts';
 
 const MSG_RING = opKind<void>('msg_ring', { decode: nothing });

@@ -1,9 +1,9 @@
 import { addon } from '@ouro/native';
 import { IORING_FILE_INDEX_ALLOC, IORING_OP_PIPE, O_CLOEXEC } from '@ouro/native/abi';
-import { type DirectDescriptor, files } from '../direct.ts';
-import { checkInteger, invalidType, systemError } from '../errors.ts';
-import { Op, type OpKind, opKind } from '../op.ts';
-import { reactor } from '../thread.ts';
+import { checkInteger, invalidType, systemError } from '../base/errors.ts';
+import { type DirectDescriptor, files } from '../descriptors/direct.ts';
+import { reactor } from '../engine/thread.ts';
+import { Op, type OpKind, opKind } from '../operation/op.ts';
 
 /** The two ends of a pipe. */
 export type Ends<T> = readonly [readEnd: T, writeEnd: T];

@@ -4,8 +4,8 @@ import {
   IORING_POLL_ADD_MULTI,
   IORING_POLL_UPDATE_EVENTS,
 } from '@ouro/native/abi';
-import { checkInteger } from '../errors.ts';
-import { nothing, Op, opKind, type Target } from '../op.ts';
+import { checkInteger } from '../base/errors.ts';
+import { nothing, Op, opKind, type Target } from '../operation/op.ts';
 import { type InFlight, NamingOp } from './in-flight.ts';
 
 /** What `pollAdd` takes. */

@@ -4,12 +4,12 @@ import {
   IORING_OP_REMOVE_BUFFERS,
   IOSQE_BUFFER_SELECT,
 } from '@ouro/native/abi';
-import { BufferRing } from '../buffer-ring.ts';
-import { checkInteger, invalidType, outOfRange } from '../errors.ts';
-import { nothing, Op, type OpKind, opKind, type Target } from '../op.ts';
-import { addressOf, checkBytes, UNSTABLE } from '../pin.ts';
-import { END_OF_STREAM } from '../stream.ts';
-import { type Bytes, lengthOf } from '../view.ts';
+import { checkInteger, invalidType, outOfRange } from '../base/errors.ts';
+import { type Bytes, lengthOf } from '../base/view.ts';
+import { BufferRing } from '../buffers/buffer-ring.ts';
+import { addressOf, checkBytes, UNSTABLE } from '../memory/pin.ts';
+import { nothing, Op, type OpKind, opKind, type Target } from '../operation/op.ts';
+import { END_OF_STREAM } from '../operation/stream.ts';
 
 const MOST_ID = 0xffff;
 

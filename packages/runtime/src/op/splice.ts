@@ -1,7 +1,7 @@
 import { IORING_OP_SPLICE, IORING_OP_TEE, SPLICE_F_FD_IN_FIXED } from '@ouro/native/abi';
-import { checkInteger } from '../errors.ts';
-import { descriptorOf, Op, opKind, type Target } from '../op.ts';
-import { checkPosition, type Position } from '../position.ts';
+import { checkInteger } from '../base/errors.ts';
+import { checkPosition, type Position } from '../base/position.ts';
+import { descriptorOf, Op, opKind, type Target } from '../operation/op.ts';
 import { takingFrom } from './two-files.ts';
 
 // Bytes that move between a pipe and something else without coming to the program. The kernel runs these ops in threads of

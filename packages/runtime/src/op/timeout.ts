@@ -9,11 +9,11 @@ import {
   IORING_TIMEOUT_REALTIME,
   IORING_TIMEOUT_UPDATE,
 } from '@ouro/native/abi';
-import { checkInteger, invalidType, outOfRange } from '../errors.ts';
-import { nothing, Op, opKind } from '../op.ts';
-import { checkMs } from '../op-options.ts';
-import { reactor } from '../thread.ts';
-import { placeTimespec } from '../timespec.ts';
+import { checkInteger, invalidType, outOfRange } from '../base/errors.ts';
+import { reactor } from '../engine/thread.ts';
+import { placeTimespec } from '../engine/timespec.ts';
+import { nothing, Op, opKind } from '../operation/op.ts';
+import { checkMs } from '../operation/op-options.ts';
 import { BEHIND_OPERANDS, type InFlight, NamingOp } from './in-flight.ts';
 
 /** What a timeout is measured by. The boot-time clock goes on while the machine is suspended. */

@@ -1,5 +1,5 @@
-import { checkInteger } from '../errors.ts';
-import { descriptorOf, type Op, type Target } from '../op.ts';
+import { checkInteger } from '../base/errors.ts';
+import { descriptorOf, type Op, type Target } from '../operation/op.ts';
 
 /** Sets the second file of an op, the one that it takes from (`splice_fd_in`): it stays open until the op has ended. */
 export function takingFrom<T>(op: Op<T>, source: Target): Op<T> {

@@ -10,10 +10,10 @@ import {
   P_ALL,
   P_PIDFD,
 } from '@ouro/native/abi';
-import { checkInteger } from '../errors.ts';
-import { Op, opKind } from '../op.ts';
-import { scratchOffset } from '../slots.ts';
-import { reactor } from '../thread.ts';
+import { checkInteger } from '../base/errors.ts';
+import { scratchOffset } from '../engine/slots.ts';
+import { reactor } from '../engine/thread.ts';
+import { Op, opKind } from '../operation/op.ts';
 
 /** What has become of a child process. */
 export interface ChildState {
