@@ -16,18 +16,20 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, describe } from 'vitest';
 
-/** A server of a Debian package, as the tests use it: with a directory and a port of its own, and nothing left behind. */
+/**
+ * A server of a Debian package, as the tests use it: with a directory and a port of its own, and nothing left behind. Commands are words with
+ * spaces between them; in these, `DIRECTORY` and `PORT` are its own.
+ */
 interface ServerKind {
   /** The Debian package. */
   readonly package: string;
   /** Directories in which its programs may be, beside those of `PATH`. */
   readonly places: readonly string[];
-  readonly program: string;
   /** Whom it runs as where the tests run as root, if it refuses to be root. */
   readonly user?: string;
-  /** Commands that have to be run before. A program is found as the server is. */
-  readonly prepare?: (directory: string) => readonly (readonly string[])[];
-  readonly args: (directory: string, port: number) => readonly string[];
+  /** What has to be run before. */
+  readonly prepare: readonly string[];
+  readonly command: string;
   /** What ends it soon and in order. */
   readonly stop: NodeJS.Signals;
 }
@@ -40,96 +42,45 @@ function postgresPlaces(): string[] {
   return versions.sort((a, b) => Number(b) - Number(a)).map((each) => `/usr/lib/postgresql/${each}/bin`);
 }
 
+const asRoot = isRoot ? ' --user=root' : '';
+
 const SERVERS = {
   redis: {
     package: 'redis-server',
     places: [],
-    program: 'redis-server',
-    args: (directory, port) => ['--port', `${port}`, '--bind', '127.0.0.1', '--save', '', '--dir', directory],
+    prepare: [],
+    command: 'redis-server --bind 127.0.0.1 --port PORT --dir DIRECTORY',
     stop: 'SIGTERM',
   },
   nats: {
     package: 'nats-server',
     places: ['/usr/sbin'],
-    program: 'nats-server',
-    args: (_directory, port) => ['--addr', '127.0.0.1', '--port', `${port}`],
+    prepare: [],
+    command: 'nats-server --addr 127.0.0.1 --port PORT',
     stop: 'SIGTERM',
   },
   postgres: {
     package: 'postgresql',
     places: postgresPlaces(),
-    program: 'postgres',
     user: 'postgres',
-    prepare: (directory) => [
-      [
-        'initdb',
-        '--pgdata',
-        join(directory, 'data'),
-        '--username=postgres',
-        '--auth=trust',
-        '--no-sync',
-        '--encoding=UTF8',
-        '--no-locale',
-      ],
-      // The names are PostgreSQL's own: it finds them.
-      [
-        'openssl',
-        'req',
-        '-x509',
-        '-newkey',
-        'ec',
-        '-pkeyopt',
-        'ec_paramgen_curve:prime256v1',
-        '-nodes',
-        '-days',
-        '2',
-        '-subj',
-        '/CN=localhost',
-        '-keyout',
-        join(directory, 'data/server.key'),
-        '-out',
-        join(directory, 'data/server.crt'),
-      ],
+    prepare: [
+      'initdb --pgdata DIRECTORY/data --username postgres --auth trust --no-sync --encoding UTF8 --no-locale',
+      // The names of its key and certificate are those that it looks for.
+      'openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost ' +
+        '-keyout DIRECTORY/data/server.key -out DIRECTORY/data/server.crt',
     ],
-    args: (directory, port) => [
-      '-D',
-      join(directory, 'data'),
-      '-p',
-      `${port}`,
-      '-h',
-      '127.0.0.1',
-      '-k',
-      directory,
-      '-c',
-      'fsync=off',
-      '-c',
-      'ssl=on',
-    ],
+    command: 'postgres -D DIRECTORY/data -h 127.0.0.1 -p PORT -k DIRECTORY -c fsync=off -c ssl=on',
     stop: 'SIGINT',
   },
   mariadb: {
     package: 'mariadb-server',
     places: ['/usr/sbin'],
-    program: 'mariadbd',
-    prepare: (directory) => [
-      [
-        'mariadb-install-db',
-        '--no-defaults',
-        '--auth-root-authentication-method=normal',
-        `--datadir=${join(directory, 'data')}`,
-        ...(isRoot ? ['--user=root'] : []),
-      ],
+    prepare: [
+      `mariadb-install-db --no-defaults --datadir=DIRECTORY/data --auth-root-authentication-method=normal${asRoot}`,
     ],
-    args: (directory, port) => [
-      '--no-defaults',
-      `--datadir=${join(directory, 'data')}`,
-      `--socket=${join(directory, 'socket')}`,
-      `--pid-file=${join(directory, 'pid')}`,
-      '--bind-address=127.0.0.1',
-      `--port=${port}`,
-      '--innodb-flush-log-at-trx-commit=0',
-      ...(isRoot ? ['--user=root'] : []),
-    ],
+    command:
+      'mariadbd --no-defaults --datadir=DIRECTORY/data --socket=DIRECTORY/socket --pid-file=DIRECTORY/pid ' +
+      `--bind-address=127.0.0.1 --port=PORT --innodb-flush-log-at-trx-commit=0${asRoot}`,
     stop: 'SIGTERM',
   },
 } as const satisfies Record<string, ServerKind>;
@@ -151,65 +102,64 @@ export interface TestServer {
  */
 export function describeWith(name: keyof typeof SERVERS, tests: (server: TestServer) => void): void {
   const kind: ServerKind = SERVERS[name];
-  const program = findProgram(kind, kind.program);
-  if (program === null) {
+  const installed = [...kind.prepare, kind.command].every((command) => findProgram(kind, command) !== null);
+  if (!installed)
     console.log(`${kind.package} is not installed: the applications that need it are not tested`);
-    describe.skip(`with ${kind.package}`, () => tests({ port: 0, directory: '' }));
-    return;
-  }
-  describe(`with ${kind.package}`, () => {
-    const directory = mkdtempSync(join(tmpdir(), `ouro-${name}-`));
-    const server = { port: 0, directory };
+  describe.skipIf(!installed)(`with ${kind.package}`, () => {
+    const server = { port: 0, directory: '' };
     let running: ChildProcess | undefined;
     beforeAll(async () => {
       server.port = await freePort();
-      running = await start(kind, program, server);
+      server.directory = mkdtempSync(join(tmpdir(), `ouro-${name}-`));
+      running = await start(kind, server);
     });
     afterAll(async () => {
       if (running?.kill(kind.stop)) await once(running, 'exit');
-      rmSync(directory, { recursive: true, force: true });
+      rmSync(server.directory, { recursive: true, force: true });
     });
     tests(server);
   });
 }
 
-function findProgram(kind: ServerKind, program: string): string | null {
+/** The path of a command's program. */
+function findProgram(kind: ServerKind, command: string): string | null {
+  const [program = ''] = command.split(' ');
   const places = [...kind.places, ...(process.env.PATH ?? '').split(':')];
   return places.map((place) => join(place, program)).find((path) => existsSync(path)) ?? null;
 }
 
 /** Prepares a server's directory, starts it and waits until it is ready. @throws with what it has written, if it ends instead. */
-async function start(
-  kind: ServerKind,
-  program: string,
-  { port, directory }: TestServer,
-): Promise<ChildProcess> {
-  const identity = kind.user !== undefined && isRoot ? identityOf(kind.user) : {};
-  if (identity.uid !== undefined) chownSync(directory, identity.uid, identity.gid);
+async function start(kind: ServerKind, { port, directory }: TestServer): Promise<ChildProcess> {
+  const identity = kind.user !== undefined && isRoot ? identityOf(kind.user) : undefined;
+  if (identity !== undefined) chownSync(directory, identity.uid, identity.gid);
   // No sanitizer of ours, and messages in the language that we wait for.
-  const env = { ...process.env, LD_PRELOAD: '', LC_ALL: 'C' };
-  const options = { ...identity, cwd: directory, env };
-  for (const [command = '', ...args] of kind.prepare?.(directory) ?? []) {
-    const { status, stderr, error } = spawnSync(findProgram(kind, command) ?? command, args, {
-      ...options,
-      encoding: 'utf8',
-    });
-    if (status !== 0) throw new Error(`${command} has failed: ${error?.message ?? stderr}`);
+  const options = { ...identity, cwd: directory, env: { ...process.env, LD_PRELOAD: '', LC_ALL: 'C' } };
+  const words = (command: string): [string, string[]] => [
+    findProgram(kind, command) ?? '',
+    command
+      .split(' ')
+      .slice(1)
+      .map((word) => word.replace('DIRECTORY', directory).replace('PORT', `${port}`)),
+  ];
+  for (const command of kind.prepare) {
+    const { status, stderr } = spawnSync(...words(command), { ...options, encoding: 'utf8' });
+    if (status !== 0) throw new Error(`${command} has failed: ${stderr}`);
   }
   const log = join(directory, 'log');
   const fd = openSync(log, 'a');
-  const child = spawn(program, kind.args(directory, port), { ...options, stdio: ['ignore', fd, fd] });
+  const child = spawn(...words(kind.command), { ...options, stdio: ['ignore', fd, fd] });
   closeSync(fd);
   for (;;) {
     const written = readFileSync(log, 'utf8');
     if (READY.test(written)) return child;
-    if (child.exitCode !== null) throw new Error(`${kind.program} has ended: ${written}`);
+    if (child.exitCode !== null) throw new Error(`${kind.package} has ended: ${written}`);
     await pause(50);
   }
 }
 
-function identityOf(user: string): { uid?: number; gid?: number } {
-  const [uid, gid] = ['-u', '-g'].map((flag) =>
+/** The numbers of a user of this system. */
+function identityOf(user: string): { uid: number; gid: number } {
+  const [uid = NaN, gid = NaN] = ['-u', '-g'].map((flag) =>
     Number(spawnSync('id', [flag, user], { encoding: 'utf8' }).stdout),
   );
   return { uid, gid };
