@@ -23,7 +23,7 @@ export async function runApplication(
   const main = join(root, 'packages/adapters/test/apps/main.mjs');
   const { code, signal, stdout, stderr } = await runCommand([process.execPath, ...flags, main, name], {
     env: { OURO_ADAPTERS: 'net,http', ...env },
-    limitMs: 120_000,
+    limitMs: 170_000,
   });
   expect({ code, signal, stderr }).toEqual({ code: 0, signal: null, stderr: '' });
   return JSON.parse(stdout) as Told;

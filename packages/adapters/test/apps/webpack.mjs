@@ -29,6 +29,7 @@ const compiler = webpack({
   entry: './server.js',
   resolve: { alias: { koa: require.resolve('koa') } },
   output: { path: join(directory, 'out'), filename: 'bundle.js' },
+  optimization: { minimize: false },
   devtool: 'source-map',
 });
 const stats = await promisify(compiler.run.bind(compiler))();
