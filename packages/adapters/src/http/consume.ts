@@ -1,3 +1,4 @@
+import { createRequire } from 'node:module';
 import type { Socket } from 'node:net';
 import { binding } from '../net/internals.ts';
 import { type Consumer, StreamHandle } from '../net/stream-handle.ts';
@@ -92,11 +93,24 @@ export function consuming(): Consume | null {
 
 let made: Consume | null | undefined;
 
+const require = createRequire(import.meta.url);
+
+/** Node's own class. From Node 24 on it is to be had of the module that its HTTP uses only. */
+function parserClass(): ParserClass {
+  let from: Record<string, unknown>;
+  try {
+    from = binding('http_parser');
+  } catch {
+    from = require('_http_common') as Record<string, unknown>;
+  }
+  return from.HTTPParser as ParserClass;
+}
+
 function make(): Consume | null {
   let HTTPParser: ParserClass;
   let inPlace: boolean;
   try {
-    HTTPParser = (binding('http_parser') as { HTTPParser: ParserClass }).HTTPParser;
+    HTTPParser = parserClass();
     if (!Number.isInteger(HTTPParser.kOnExecute)) return null;
     inPlace = copiesBodies(HTTPParser);
   } catch {

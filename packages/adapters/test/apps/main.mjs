@@ -3,4 +3,5 @@ import { writeSync } from 'node:fs';
 import { stats } from '@ouro/adapters';
 
 const { result } = await import(`./${process.argv[2]}.mjs`);
-writeSync(1, JSON.stringify({ result, net: stats().net ?? {}, http: stats().http ?? {} }));
+const { fs = {}, net = {}, http = {}, tls = {} } = stats();
+writeSync(1, JSON.stringify({ result, fs, net, http, tls }));

@@ -1,0 +1,4 @@
+import { mysql2Stream } from '@ouro/adapters';
+import { work } from './work/mysql2.mjs';
+
+export const result = await work({ stream: mysql2Stream });

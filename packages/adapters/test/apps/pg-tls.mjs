@@ -1,0 +1,7 @@
+import { readFileSync } from 'node:fs';
+import { work } from './work/pg.mjs';
+
+export const result = await work({
+  host: 'localhost',
+  ssl: { ca: readFileSync(process.env.POSTGRES_CERTIFICATE), servername: 'localhost' },
+});

@@ -1,0 +1,3 @@
+import { work } from './work/pg.mjs';
+
+export const result = await work({});
