@@ -100,17 +100,23 @@ describe('what is written to a socket', () => {
     expect(result).toEqual([['close'], false]);
   });
 
-  it.each(['10000,60000', '200000', '100,200000'])(
-    'has been sent when the process exits: %s bytes',
-    async (sizes) => {
-      const writer = `
+  // (Each fits the kernel's buffers, which take some megabytes.)
+  it.each([
+    ['process.exit()', '10000,60000'],
+    ['process.exit()', '200000'],
+    ['process.exit()', '100,200000'],
+    ['process.exit()', '20000,20000'],
+    ['process.exit()', '200000,200000,100,200000'],
+    ['client.destroy()', '200000,200000,100,200000'],
+  ])('has been sent at %s: %s bytes', async (end, sizes) => {
+    const writer = `
       import net from 'node:net';
       const client = net.connect(Number(process.argv[1]), '127.0.0.1', () => {
-        for (const size of process.argv[2].split(',')) client.write(Buffer.alloc(Number(size)));
-        process.exit();
+        for (const size of process.argv[2].split(',')) client.write(Buffer.alloc(Number(size), size));
+        ${end};
       });`;
-      const { code, stdout, stderr } = await runProgram(
-        `
+    const { code, stdout, stderr } = await runProgram(
+      `
         import { spawn } from 'node:child_process';
         import { once } from 'node:events';
         import net from 'node:net';
@@ -120,14 +126,68 @@ describe('what is written to a socket', () => {
         const [sizes] = process.argv.slice(1);
         spawn(process.execPath, [...flags, server.address().port, sizes], { stdio: 'inherit' });
         const [socket] = await once(server, 'connection');
-        let bytes = 0;
-        for await (const chunk of socket) bytes += chunk.length;
-        console.log(bytes);
+        const chunks = [];
+        for await (const chunk of socket) chunks.push(chunk);
+        const sent = sizes.split(',').map((size) => Buffer.alloc(Number(size), size));
+        console.log(Buffer.concat(chunks).equals(Buffer.concat(sent)));
         server.close();`,
-        { args: [sizes], env: { OURO_ADAPTERS: 'net' }, limitMs: 60_000 },
+      { args: [sizes], env: { OURO_ADAPTERS: 'net' }, limitMs: 60_000 },
+    );
+    expect({ code, stdout, stderr }).toEqual({ code: 0, stdout: 'true\n', stderr: '' });
+  });
+
+  it('in part, when the peer takes no more, goes on from there', async () => {
+    const result = await program(`
+      const [client, peer] = await pair();
+      peer.pause();
+      // Of one write as of many pieces, with something small before and behind.
+      const bytes = Buffer.alloc(12_000_000);
+      for (let i = 0; i < bytes.length; i += 4) bytes.writeUInt32LE(i, i);
+      const written = [];
+      client.write('<');
+      written.push(client.write(bytes));
+      client.write('|');
+      client.cork();
+      for (let at = 0; at < bytes.length; at += 100_000) client.write(bytes.subarray(at, at + 100_000));
+      client.uncork();
+      client.end('>');
+      const arriving = all(peer);
+      peer.resume();
+      const whole = Buffer.concat([Buffer.from('<'), bytes, Buffer.from('|'), bytes, Buffer.from('>')]);
+      tell([written, (await arriving).equals(whole), client.bytesWritten - whole.length]);
+      server.close();`);
+    expect(result).toEqual([[false], true, 0]);
+  });
+
+  it('fails at once, and is told of once, when the connection has been reset', async () => {
+    const result = await program(`
+      import { Worker } from 'node:worker_threads';
+      const reset = new Int32Array(new SharedArrayBuffer(4));
+      const peer = new Worker(
+        \`import { parentPort, workerData } from 'node:worker_threads';
+        import net from 'node:net';
+        const socket = net.connect(workerData.port, '127.0.0.1');
+        parentPort.once('message', () => {
+          socket.resetAndDestroy();
+          socket.once('close', () => {
+            Atomics.store(workerData.reset, 0, 1);
+            Atomics.notify(workerData.reset, 0);
+          });
+        });\`,
+        { eval: true, workerData: { port, reset } },
       );
-      const total = sizes.split(',').reduce((sum, size) => sum + Number(size), 0);
-      expect({ code, stdout, stderr }).toEqual({ code: 0, stdout: `${total}\n`, stderr: '' });
-    },
-  );
+      const [socket] = await once(server, 'connection');
+      const told = [];
+      socket.on('error', (error) => told.push('error ' + error.code));
+      peer.postMessage('reset');
+      // The loop does not turn before the writes, so that nobody has seen it.
+      Atomics.wait(reset, 0, 0);
+      socket.write('small');
+      socket.write(Buffer.alloc(100_000), (error) => told.push('write ' + error?.code));
+      await once(socket, 'close').catch(() => {});
+      await new Promise(setImmediate);
+      tell([told, socket.destroyed]);
+      server.close();`);
+    expect(result).toEqual([['write ECONNRESET', 'error ECONNRESET'], true]);
+  });
 });

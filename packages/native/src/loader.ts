@@ -31,7 +31,7 @@ export interface Addon {
   bind(fd: number, address: Uint8Array): number;
   listen(fd: number, backlog: number): number;
   shutdown(fd: number, how: number): number;
-  send(fd: number, bytes: Uint8Array, flags: number): number;
+  send(fd: number, bytes: Uint8Array | readonly Uint8Array[], flags: number): number;
   setsockopt(fd: number, level: number, name: number, value: number | Uint8Array): number;
   getsockopt(fd: number, level: number, name: number, room?: Uint8Array): number;
   sockaddr(host: string, port: number, out: Uint8Array): number;

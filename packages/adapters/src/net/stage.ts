@@ -20,6 +20,11 @@ export class Stage {
     this.size = size;
     this.address = address;
   }
+
+  /** The bytes that have been put there. */
+  get filled(): Uint8Array {
+    return this.bytes.subarray(this.at, this.at + this.used);
+  }
 }
 
 // Stacks: what was given back last is still in the cache.

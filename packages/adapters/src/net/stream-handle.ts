@@ -9,7 +9,7 @@ import { Reader, type ReadListener } from './reader.ts';
 import { Scope } from './scope.ts';
 import { type Encoder, encoderOf, LATIN1, UCS2, UTF8 } from './text.ts';
 import { callBack } from './ticks.ts';
-import { type WriteListener, Writer } from './writer.ts';
+import { LATER, type WriteListener, Writer } from './writer.ts';
 
 const EOF = -4095;
 /** A longer Buffer is sent from where it lies: owning its memory costs less than copying it. */
@@ -357,11 +357,12 @@ export abstract class StreamHandle implements ReadListener, WriteListener {
   #queue(given: Request | null, pieces: readonly Uint8Array[], length: number): number | Request {
     const writer = this.#writer as Writer;
     const request = given ?? { oncomplete: undefined, error: undefined, writeStatus: null };
-    writer.queue(pieces, (errno) => this.finish(request, errno));
-    const result = this.#wrote(length, true);
-    if (given !== null) return result;
-    const { state, lastWriteErr } = this.node;
-    if (lastWriteErr >= 0) state[lastWriteErr] = 0;
+    const state = writer.queue(pieces, (errno) => this.finish(request, errno));
+    if (state < 0) return state;
+    const result = this.#wrote(length, state === LATER);
+    if (given !== null || state !== LATER) return result;
+    const { node } = this;
+    if (node.lastWriteErr >= 0) node.state[node.lastWriteErr] = 0;
     return request;
   }
 

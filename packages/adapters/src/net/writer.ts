@@ -10,6 +10,7 @@ import {
 } from '@ouro/native/abi';
 import { type BatchEnd, type Completion, lengthOf, lent, reactor, scratchOffset } from '@ouro/runtime/driver';
 import { flushLater, forgetFlush } from './flush.ts';
+import { sendNow } from './send-now.ts';
 import { giveStage, MOST_STAGED, type Stage, takeStage, widen } from './stage.ts';
 import { callBack, othersWait, rethrow } from './ticks.ts';
 
@@ -27,12 +28,28 @@ interface Segment {
   readonly stage: Stage | null;
   /** The bytes as they have been given, which others may take away; null of a stage. */
   readonly bytes: Uint8Array | null;
+  /** How many of them have been sent already. */
+  sent: number;
   /** Called when all of it, and all before it, has been sent; or with the error. */
   done: ((errno: number) => void) | null;
 }
 
 /** In the queue only so that somebody is called in turn. */
-const NOTHING: Segment = { address: 0, length: 0, hold: null, stage: null, bytes: null, done: null };
+const NOTHING: Segment = { address: 0, length: 0, hold: null, stage: null, bytes: null, sent: 0, done: null };
+const EMPTY = new Uint8Array(0);
+
+/** What `queue` answers while some of it is still to be sent. */
+export const LATER = 1;
+
+/** The bytes of a segment; none where somebody has taken them away meanwhile. */
+function bytesOf({ address, length, stage, bytes, sent }: Segment): Uint8Array {
+  if (stage !== null) {
+    const at = stage.at + (address - stage.address);
+    return stage.bytes.subarray(at, at + length);
+  }
+  if (bytes === null || lengthOf(bytes) < sent + length) return EMPTY;
+  return new Uint8Array(bytes.buffer, bytes.byteOffset + sent, length);
+}
 
 /** Who is told of what has nobody who waits for it. */
 export interface WriteListener {
@@ -42,8 +59,9 @@ export interface WriteListener {
 
 /**
  * What is sent on one descriptor. Small writes are copied to a stage and are done for whoever wrote them; all stages that one turn
- * has filled become sends together, at its end. What is more than a stage holds is sent from where it lies, and is done when the
- * kernel has it: that is the back-pressure. One send is in the kernel at a time.
+ * has filled become sends together, at its end. Of what is more than a stage holds the kernel gets at once what it takes without
+ * waiting, as with libuv: a process or a socket that ends a moment later has sent that. The rest is sent from where it lies, and is
+ * done when the kernel has it: that is the back-pressure. One send is in the kernel at a time.
  */
 export class Writer implements Completion, BatchEnd {
   readonly resultIsFd = false;
@@ -101,23 +119,55 @@ export class Writer implements Completion, BatchEnd {
     if (!this.dirty) flushLater(this);
   }
 
-  /** Queues bytes that lie elsewhere. `done` is called when the last of them has been sent. */
-  queue(pieces: readonly Uint8Array[], done: (errno: number) => void): void {
-    const segments: Segment[] = [];
-    let total = 0;
-    for (const bytes of pieces) {
-      // Nothing is to be sent of what is empty, detached memory among it.
-      if (lengthOf(bytes) === 0) continue;
-      const { address, length, hold } = lent(bytes);
-      segments.push({ address, length, hold, stage: null, bytes, done: null });
-      total += length;
+  /**
+   * Sends bytes that lie elsewhere.
+   *
+   * @returns 0 when all have been sent; `LATER` when `done` will be called once they have; or the errno that has ended writing
+   */
+  queue(pieces: readonly Uint8Array[], done: (errno: number) => void): number {
+    let sent = this.#slot < 0 && this.#segments.length === 0 ? this.#sendAtOnce(pieces) : 0;
+    if (sent < 0) {
+      // Whoever writes this is told; what had been taken as written goes with it.
+      if (this.#stage !== null) giveStage(this.#stage);
+      this.#stage = null;
+      this.#unsent = 0;
+      this.#error = sent;
+      return sent;
     }
-    if (segments.length === 0) segments.push({ ...NOTHING });
-    segments[segments.length - 1].done = done;
     this.#closeStage();
-    for (const segment of segments) this.#segments.push(segment);
-    this.#unsent += total;
+    const segments = this.#segments;
+    const before = segments.length;
+    for (const bytes of pieces) {
+      const size = lengthOf(bytes);
+      // Nothing is to be sent of what is empty, detached memory among it.
+      if (sent >= size) {
+        sent -= size;
+        continue;
+      }
+      const { address, hold } = lent(bytes);
+      const length = size - sent;
+      segments.push({ address: address + sent, length, hold, stage: null, bytes, sent, done: null });
+      this.#unsent += length;
+      sent = 0;
+    }
+    if (segments.length === 0) return 0;
+    if (segments.length === before) segments.push({ ...NOTHING });
+    segments[segments.length - 1].done = done;
     if (!this.dirty) flushLater(this);
+    return LATER;
+  }
+
+  /** Sends the stage and then bytes that lie elsewhere, and returns how many of those the kernel has taken, or an errno. */
+  #sendAtOnce(pieces: readonly Uint8Array[]): number {
+    const stage = this.#stage;
+    const sent = sendNow(this.#fd, stage === null ? pieces : [stage.filled, ...pieces]);
+    if (stage === null || sent <= 0) return sent;
+    const ofStage = Math.min(sent, stage.used);
+    this.#closeStage();
+    this.#flying = 1;
+    this.#sent(ofStage);
+    this.#flying = 0;
+    return sent - ofStage;
   }
 
   #closeStage(): void {
@@ -196,6 +246,7 @@ export class Writer implements Completion, BatchEnd {
     if (left > 0) {
       segments[0].address += left;
       segments[0].length -= left;
+      segments[0].sent += left;
     }
   }
 
@@ -253,19 +304,9 @@ export class Writer implements Completion, BatchEnd {
   shutdown(done: (errno: number) => void): void {
     this.#shutdown = done;
     if (this.#slot >= 0) return;
-    if (this.#stage !== null && this.#segments.length === 0) this.#sendAtOnce(this.#stage);
+    // What fits the socket's buffer, so that the end goes out right behind it.
+    if (this.#stage !== null && this.#segments.length === 0) this.#sendAtOnce([]);
     this.flush();
-  }
-
-  /** What fits the socket's buffer, so that the end goes out right behind it. */
-  #sendAtOnce(stage: Stage): void {
-    const { bytes, at, used, address } = stage;
-    const sent = reactor().addon.send(this.#fd, bytes.subarray(at, at + used), MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (sent <= 0) return;
-    this.#unsent -= sent;
-    this.#stage = null;
-    if (sent === used) giveStage(stage);
-    else this.#segments.push({ ...NOTHING, address: address + sent, length: used - sent, stage });
   }
 
   // With a system call, because nothing is queued before it: the ring's op wakes a thread of the kernel for it.
@@ -303,18 +344,13 @@ export class Writer implements Completion, BatchEnd {
   flushNow(): void {
     if (this.#slot >= 0) return;
     this.#closeStage();
-    const segments = this.#segments.splice(0);
-    for (const { address, length, stage, bytes } of segments) {
-      let rest = bytes;
-      if (stage !== null) {
-        const at = stage.at + (address - stage.address);
-        rest = stage.bytes.subarray(at, at + length);
-      }
-      if (rest === null) continue;
-      // (It is shorter if somebody has taken it away meanwhile.)
-      if (lengthOf(rest) < length) return;
-      if (reactor().addon.send(this.#fd, rest, MSG_NOSIGNAL | MSG_DONTWAIT) < length) return;
+    const pieces: Uint8Array[] = [];
+    for (const segment of this.#segments.splice(0)) {
+      const bytes = bytesOf(segment);
+      if (bytes.length < segment.length) break;
+      pieces.push(bytes);
     }
+    sendNow(this.#fd, pieces);
   }
 }
 

@@ -32,7 +32,7 @@ const MOST_OUTPUT = 16_384;
  * @param place a folder for what the test writes, its own while it runs
  * @returns {Promise<{ passed: boolean, skipped: boolean, ended: string, output: string }>}
  */
-export function runTest({ root, name, hook, place, thread, limitMs, env }) {
+export function runTest({ root, name, hook, place, thread, limitMs }) {
   const file = join(root, 'test', 'parallel', name);
   const source = readFileSync(file, 'utf8');
   rmSync(place, { recursive: true, force: true });
@@ -44,7 +44,6 @@ export function runTest({ root, name, hook, place, thread, limitMs, env }) {
       detached: true, // a group of its own, which is ended as a whole
       env: {
         ...process.env,
-        ...env,
         ...environmentOf(source),
         TEST_THREAD_ID: String(thread),
         NODE_TEST_DIR: place,

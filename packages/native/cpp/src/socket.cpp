@@ -6,7 +6,10 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 
+#include <algorithm>
+#include <array>
 #include <cstring>
 #include <string>
 
@@ -51,20 +54,45 @@ Napi::Value Shutdown(const Napi::CallbackInfo& info) {
   return answer(info, ::shutdown(integer(info, 0), integer(info, 1)));
 }
 
-// (fd, typed array, MSG_* flags) -> bytes that the socket has taken, or -errno. With MSG_DONTWAIT it never waits.
+/** The most pieces that one call sends. */
+constexpr size_t MOST_PIECES = 64;
+
+// Where the bytes of a typed array are; false for what is none.
+bool located(Napi::Env env, napi_value array, iovec& piece) {
+  napi_typedarray_type type;
+  const napi_status status =
+      napi_get_typedarray_info(env, array, &type, &piece.iov_len, &piece.iov_base, nullptr, nullptr);
+  return status == napi_ok && type == napi_uint8_array;
+}
+
+// (fd, Uint8Array or an Array of some, MSG_* flags) -> bytes that the socket has taken, or -errno. Of an Array no more than the first
+// MOST_PIECES are sent. With MSG_DONTWAIT it never waits.
 Napi::Value Send(const Napi::CallbackInfo& info) {
-  void* data = nullptr;
-  size_t length = 0;
-  napi_value buffer;
-  size_t offset = 0;
-  if (napi_get_typedarray_info(info.Env(), info[1], nullptr, &length, &data, &buffer, &offset) != napi_ok) {
-    return Napi::Number::New(info.Env(), -EINVAL);
+  const Napi::Env env = info.Env();
+  std::array<iovec, MOST_PIECES> pieces;
+  size_t count = 1;
+  if (info[1].IsArray()) {
+    const auto given = info[1].As<Napi::Array>();
+    count = std::min<size_t>(given.Length(), MOST_PIECES);
+    for (uint32_t i = 0; i < count; i++) {
+      if (!located(env, given.Get(i), pieces[i])) return Napi::Number::New(env, -EINVAL);
+    }
+  } else if (!located(env, info[1], pieces[0])) {
+    return Napi::Number::New(env, -EINVAL);
   }
-  if (Environment* environment = Environment::of(info.Env()); environment != nullptr) {
+  if (Environment* environment = Environment::of(env); environment != nullptr) {
     environment->control()->api_calls += 1;
   }
-  const ssize_t sent = ::send(integer(info, 0), data, length, integer(info, 2));
-  return Napi::Number::New(info.Env(), static_cast<double>(sent < 0 ? -errno : sent));
+  ssize_t sent;
+  if (count == 1) {
+    sent = ::send(integer(info, 0), pieces[0].iov_base, pieces[0].iov_len, integer(info, 2));
+  } else {
+    msghdr message{};
+    message.msg_iov = pieces.data();
+    message.msg_iovlen = count;
+    sent = ::sendmsg(integer(info, 0), &message, integer(info, 2));
+  }
+  return Napi::Number::New(env, static_cast<double>(sent < 0 ? -errno : sent));
 }
 
 // (fd, level, name, integer value, or the bytes of a struct)
