@@ -42,6 +42,13 @@ Napi::Value Bind(const Napi::CallbackInfo& info) {
                              static_cast<socklen_t>(address.ByteLength())));
 }
 
+// (fd, sockaddr bytes). For sockets of datagrams, which it does not keep waiting; AF_UNSPEC disconnects.
+Napi::Value Connect(const Napi::CallbackInfo& info) {
+  const auto address = info[1].As<Napi::Uint8Array>();
+  return answer(info, ::connect(integer(info, 0), reinterpret_cast<const sockaddr*>(address.Data()),
+                                static_cast<socklen_t>(address.ByteLength())));
+}
+
 Napi::Value Listen(const Napi::CallbackInfo& info) {
   return answer(info, ::listen(integer(info, 0), integer(info, 1)));
 }
@@ -51,7 +58,8 @@ Napi::Value Shutdown(const Napi::CallbackInfo& info) {
   return answer(info, ::shutdown(integer(info, 0), integer(info, 1)));
 }
 
-// (fd, typed array, MSG_* flags) -> bytes that the socket has taken, or -errno. With MSG_DONTWAIT it never waits.
+// (fd, typed array, MSG_* flags, sockaddr bytes of the receiver or nothing) -> bytes that the socket has taken, or -errno. With
+// MSG_DONTWAIT it never waits.
 Napi::Value Send(const Napi::CallbackInfo& info) {
   void* data = nullptr;
   size_t length = 0;
@@ -63,7 +71,14 @@ Napi::Value Send(const Napi::CallbackInfo& info) {
   if (Environment* environment = Environment::of(info.Env()); environment != nullptr) {
     environment->control()->api_calls += 1;
   }
-  const ssize_t sent = ::send(integer(info, 0), data, length, integer(info, 2));
+  const sockaddr* to = nullptr;
+  socklen_t to_length = 0;
+  if (info[3].IsTypedArray()) {
+    const auto address = info[3].As<Napi::Uint8Array>();
+    to = reinterpret_cast<const sockaddr*>(address.Data());
+    to_length = static_cast<socklen_t>(address.ByteLength());
+  }
+  const ssize_t sent = ::sendto(integer(info, 0), data, length, integer(info, 2), to, to_length);
   return Napi::Number::New(info.Env(), static_cast<double>(sent < 0 ? -errno : sent));
 }
 
@@ -162,6 +177,7 @@ void export_socket_calls(Napi::Env env, Napi::Object exports) {
   exports.Set("socket", Napi::Function::New<Socket>(env, "socket"));
   exports.Set("sockaddr", Napi::Function::New<SockAddr>(env, "sockaddr"));
   exports.Set("bind", Napi::Function::New<Bind>(env, "bind"));
+  exports.Set("connect", Napi::Function::New<Connect>(env, "connect"));
   exports.Set("listen", Napi::Function::New<Listen>(env, "listen"));
   exports.Set("shutdown", Napi::Function::New<Shutdown>(env, "shutdown"));
   exports.Set("send", Napi::Function::New<Send>(env, "send"));
