@@ -40,11 +40,16 @@ export function sockaddr(address: string, port: number, family: Family): Uint8Ar
   return bytes;
 }
 
+/** Names of interfaces. Their numbers are not used again. */
+const names = new Map<number, string>();
+
 /** The name of an interface; undefined if there is none of that number any more. */
 function interfaceName(scope: number): string | undefined {
-  for (const [name, addresses] of Object.entries(networkInterfaces()))
-    if (addresses?.some((each) => each.family === 'IPv6' && each.scopeid === scope) === true) return name;
-  return undefined;
+  const name = names.get(scope);
+  if (name !== undefined) return name;
+  for (const [each, addresses] of Object.entries(networkInterfaces()))
+    for (const address of addresses ?? []) if (address.family === 'IPv6') names.set(address.scopeid, each);
+  return names.get(scope);
 }
 
 /** A new object for each datagram: they are the program's. Interfaces have names in it, as libuv has it. */

@@ -1,6 +1,7 @@
 import {
   EAGAIN,
   EMSGSIZE,
+  ENOMEM,
   IORING_OP_SEND,
   IORING_OP_SENDMSG,
   MSG_DONTWAIT,
@@ -32,16 +33,12 @@ const MOST_BYTES_WAITING = 4 << 20;
 
 let waiting = 0;
 let bytesWaiting = 0;
-/** Whether what is queued may lie before the kernel's eyes only at the end of the turn. */
-let queued = false;
 let exiting = false;
 let watching = false;
 
 /** Hands what is queued to the kernel, which sends it then and there. */
 export function sendQueued(): void {
-  if (!queued) return;
-  queued = false;
-  existingReactor()?.flush();
+  if (waiting > 0) existingReactor()?.flush();
 }
 
 /** What was sent before `process.exit` was called is sent, as with libuv, and so is what listeners of `exit` send. */
@@ -128,14 +125,31 @@ export class Sender implements BatchEnd {
       const result = this.#sendNow(list, length, to);
       if (result !== EAGAIN) return result;
     }
-    this.#queue(list, length, to, done);
+    return this.#queue(list, length, to, done);
+  }
+
+  #queue(list: readonly Bytes[], length: number, to: Uint8Array | null, done: Sent | null): number {
+    const stage = length > MOST_INLINE ? takeStage(length) : null;
+    const sending = new Sending(this, length, stage, done);
+    try {
+      sending.slot = this.#push(sending, list, to);
+    } catch (error) {
+      // The kernel takes no more ops, or there is no memory for them.
+      if (stage !== null) giveStage(stage);
+      return (error as NodeJS.ErrnoException).errno ?? ENOMEM;
+    }
+    sending.index = this.#flying.push(sending) - 1;
+    this.#bytes += length;
+    waiting++;
+    bytesWaiting += length;
+    if (!watching) watchExit();
     return 0;
   }
 
-  #queue(list: readonly Bytes[], length: number, to: Uint8Array | null, done: Sent | null): void {
+  /** Puts a datagram into the queue, and answers the slot of its op. */
+  #push(sending: Sending, list: readonly Bytes[], to: Uint8Array | null): number {
+    const { length, stage } = sending;
     const r = reactor();
-    const stage = length > MOST_INLINE ? takeStage(length) : null;
-    const sending = new Sending(this, length, stage, done);
     const slot = r.take(sending);
     let address: number;
     if (stage === null) {
@@ -150,13 +164,7 @@ export class Sender implements BatchEnd {
       const message = placeToSend(slot, to, [address, length], 0);
       r.push(slot, IORING_OP_SENDMSG, this.#fd, 0, message, 1, MSG_NOSIGNAL, 0, 0);
     }
-    sending.slot = slot;
-    sending.index = this.#flying.push(sending) - 1;
-    this.#bytes += length;
-    waiting++;
-    bytesWaiting += length;
-    queued = true;
-    if (!watching) watchExit();
+    return slot;
   }
 
   #sendNow(list: readonly Bytes[], length: number, to: Uint8Array | null): number {
@@ -173,7 +181,6 @@ export class Sender implements BatchEnd {
 
   /** @internal */
   ended(sending: Sending): void {
-    queued = false; // a turn has ended since
     waiting--;
     bytesWaiting -= sending.length;
     this.#bytes -= sending.length;

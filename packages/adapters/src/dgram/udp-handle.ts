@@ -278,8 +278,12 @@ export class UdpHandle extends UdpSettings implements DatagramListener {
     if (this.#receiver === null) part();
     else this.#receiver.close(part);
     Closing.begin(fd, part);
-    // The port is free when this returns, as with libuv.
-    reactor().settle();
+    try {
+      // The port is free when this returns, as with libuv.
+      reactor().settle();
+    } catch {
+      // The kernel takes nothing now: it does so at the end of the turn.
+    }
   }
 
   #afterClose(then: (() => void) | undefined): void {

@@ -2,6 +2,7 @@
 // JSON, without what is another thing each time.
 import dgram from 'node:dgram';
 import { once } from 'node:events';
+import { networkInterfaces } from 'node:os';
 import { inspect } from 'node:util';
 
 const seen = [];
@@ -243,6 +244,19 @@ for (const [type, host] of [
     const failed = once(socket, 'error').catch((error) => [error]);
     const result = await send(socket, 'x');
     return [result, (await failed).map(ofError)];
+  });
+  socket.close();
+}
+
+// Of an interface's own network: its name is part of addresses
+for (const [name, addresses] of Object.entries(networkInterfaces())) {
+  const own = addresses.find(({ address, scopeid }) => scopeid > 0 && address.startsWith('fe80'));
+  if (own === undefined) continue;
+  const socket = await bound('udp6');
+  await call(`to itself by ${name}`, async () => {
+    const heard = once(socket, 'message');
+    const result = await send(socket, 'x', socket.address().port, `${own.address}%${name}`);
+    return [result, result[0] === null ? await heard : []];
   });
   socket.close();
 }
