@@ -84,6 +84,23 @@ describe('with the hook', () => {
     expect(result).toEqual(['hello', { ours: 2, node: 2 }]);
   });
 
+  it.each([
+    ['there is no engine to be had', { env: { ...FACE.env, OURO_NATIVE_PATH: '/nowhere/ouro.node' } }],
+    ['it is not asked for', { env: { OURO_ADAPTERS: 'net' } }],
+  ])('all is Node’s where %s', async (_why, options) => {
+    const result = await told(
+      `${PRELUDE}
+      const receiver = await bound();
+      const heard = once(receiver, 'message');
+      await sent(await connected(receiver.address().port), 'hello');
+      const [data] = await heard;
+      tell([String(data), served('bind').ours, served('send').ours]);
+      process.exit();`,
+      options,
+    );
+    expect(result).toEqual(['hello', 0, 0]);
+  });
+
   it('who could not be bound as asked may be bound otherwise', async () => {
     const result = await program(`
       const first = await bound();
