@@ -101,19 +101,29 @@ describe('with the hook', () => {
     expect(result).toEqual(['hello', 0, 0]);
   });
 
-  it('who could not be bound as asked may be bound otherwise', async () => {
+  it('who could not be bound as asked may be bound otherwise, by Node too', async () => {
     const result = await program(`
       const first = await bound();
       const { port } = first.address();
-      const second = dgram.createSocket('udp4');
-      second.bind(port, '127.0.0.1');
-      const [error] = await once(second, 'error').catch((error) => [error]);
+      const refused = async () => {
+        const socket = dgram.createSocket('udp4').bind(port, '127.0.0.1');
+        const [error] = await once(socket, 'error').catch((error) => [error]);
+        return [socket, error.code];
+      };
+      const [[second, code], [third]] = [await refused(), await refused()];
       first.close();
       second.bind(port, '127.0.0.1');
       await once(second, 'listening');
-      tell([error.code, second.address().port === port]);
-      second.close();`);
-    expect(result).toEqual(['EADDRINUSE', true]);
+      const handle = new (process.binding('udp_wrap').UDP)();
+      handle.bind('127.0.0.1', 0, 0);
+      third.bind(handle);
+      const heard = once(third, 'message');
+      await sent(second, 'x', third.address().port, '127.0.0.1');
+      await heard;
+      tell([code, second.address().port === port, served('bind')]);
+      second.close();
+      third.close();`);
+    expect(result).toEqual(['EADDRINUSE', true, { ours: 4, node: 1 }]);
   });
 
   it('workers of a cluster share the primary’s', async () => {

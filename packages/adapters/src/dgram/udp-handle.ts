@@ -3,6 +3,7 @@ import {
   AF_INET6,
   EAFNOSUPPORT,
   EBADF,
+  EBUSY,
   EDESTADDRREQ,
   EINVAL,
   EISCONN,
@@ -84,11 +85,18 @@ export class UdpHandle extends UdpSettings implements DatagramListener {
   /** Gives back what it stands in the place of, and is of no use from here on; null once it is bound. */
   giveBack(): NativeUdp | null {
     const native = this.#native;
-    if (native === null || this.descriptor >= 0) return null;
+    if (native === null) return null;
     this.#native = null;
+    if (this.descriptor >= 0) reactor().discard(this.descriptor);
+    this.descriptor = -1;
     if (!this.#refed) native.unref();
     this.#scope.end();
     return native;
+  }
+
+  /** Where it is not given back before, it has a descriptor already. */
+  open(): number {
+    return EBUSY;
   }
 
   getAsyncId(): number {
