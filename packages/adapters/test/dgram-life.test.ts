@@ -1,4 +1,5 @@
 import { describe, expect, it, vi } from 'vitest';
+import { itOnRing } from '../../../testing/engine.ts';
 import { runProgram } from '../../../testing/program.ts';
 import { HOOK, told } from './support.ts';
 
@@ -124,6 +125,33 @@ describe('with the hook', () => {
       second.close();
       third.close();`);
     expect(result).toEqual(['EADDRINUSE', true, { ours: 4, node: 1 }]);
+  });
+
+  itOnRing('memlock')('datagrams come one by one where the kernel gives no buffers', async () => {
+    const { code, stdout, stderr } = await runProgram(
+      `${PRELUDE}
+      const receiver = await bound();
+      const sender = await connected(receiver.address().port);
+      const sizes = [];
+      receiver.on('message', (data) => sizes.push(data.length));
+      for (const size of [0, 1, 1000, 65_507]) await sent(sender, Buffer.alloc(size));
+      while (sizes.length < 4) await once(receiver, 'message');
+      receiver.close();
+      await once(receiver, 'close');
+      sender.on('error', ({ code, syscall }) => {
+        tell([sizes, code, syscall, served('receive').ours]);
+        sender.close();
+      });
+      sender.send('x');`,
+      {
+        under: ['prlimit', '--memlock=0'],
+        flags: HOOK,
+        env: { ...FACE.env, OURO_DRIVER: 'uring' },
+        limitMs: 60_000,
+      },
+    );
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(JSON.parse(stdout)).toEqual([[0, 1, 1000, 65_507], 'ECONNREFUSED', 'recvmsg', 4]);
   });
 
   it('workers of a cluster share the primary’s', async () => {
