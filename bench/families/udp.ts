@@ -1,14 +1,16 @@
 import { cross, runEchoPlan, timing } from '../harness/echo.ts';
 import type { Options } from '../harness/options.ts';
 import type { Report } from '../harness/report.ts';
-import { type ServerProgram, servers } from '../harness/servers.ts';
+import { hooked, type ServerProgram, servers } from '../harness/servers.ts';
 
 const OURO = { runtime: 'node', file: 'bench/dist/workers/udp-ouro.js' } as const;
+const NODE = { runtime: 'node', file: 'bench/peers/node-dgram-echo.mjs' } as const;
 const CONTENDERS: readonly ServerProgram[] = [
   { ...OURO, name: 'ouro', env: ['OURO_DRIVER=uring'] },
   { ...OURO, name: 'ouro-batches', env: ['OURO_DRIVER=uring'], args: ['--batches'] },
   { ...OURO, name: 'ouro-poll', env: ['OURO_DRIVER=poll'] },
-  { name: 'node', runtime: 'node', file: 'bench/peers/node-dgram-echo.mjs' },
+  { ...NODE, name: 'node' },
+  { ...NODE, name: 'node-hook', env: hooked('dgram') },
   { name: 'bun', runtime: 'bun', file: 'bench/peers/bun-udp-echo.mjs' },
   { name: 'deno', runtime: 'deno', file: 'bench/peers/deno-udp-echo.mjs' },
   { name: 'c', runtime: 'c', file: 'udp_echo' },

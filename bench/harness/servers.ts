@@ -23,8 +23,12 @@ const ADDRESS = ['--host', '127.0.0.1', '--port', '0'] as const;
 const OURO_ECHO = { runtime: 'node', file: 'examples/dist/echo.js' } as const;
 
 const REGISTER = pathToFileURL(join(ROOT, 'packages/adapters/dist/register.js')).href;
-/** The same server of Node's, with the register hook of `@ouro/adapters`. */
-const HOOKED = [`NODE_OPTIONS=--import=${REGISTER}`, 'OURO_ADAPTERS=net'] as const;
+/** The environment of a server of Node's with the register hook of `@ouro/adapters`. */
+export const hooked = (face: 'net' | 'dgram'): readonly string[] => [
+  `NODE_OPTIONS=--import=${REGISTER}`,
+  `OURO_ADAPTERS=${face}`,
+  'OURO_DRIVER=uring',
+];
 
 const TCP: readonly ServerProgram[] = [
   { ...OURO_ECHO, name: 'ouro', env: ['OURO_DRIVER=uring'] },
@@ -41,7 +45,7 @@ const TCP: readonly ServerProgram[] = [
     name: 'node-hook',
     runtime: 'node',
     file: 'bench/peers/node-net-echo.mjs',
-    env: [...HOOKED, 'OURO_DRIVER=uring'],
+    env: hooked('net'),
   },
   { name: 'bun', runtime: 'bun', file: 'bench/peers/bun-echo.mjs' },
   { name: 'deno', runtime: 'deno', file: 'bench/peers/deno-echo.mjs' },

@@ -4,6 +4,7 @@
  */
 import { syncBuiltinESMExports } from 'node:module';
 import { isMainThread } from 'node:worker_threads';
+import { install as installDgram } from './dgram/install.ts';
 import { install as installFs } from './fs/install.ts';
 import { install as installHttp } from './http/install.ts';
 import { install as installNet } from './net/install.ts';
@@ -11,13 +12,14 @@ import { adapterOptions, type Face } from './options.ts';
 import { writeStats } from './stats-report.ts';
 
 /** In this order. */
-const INSTALLERS: Readonly<Partial<Record<Face, () => void>>> = {
+const INSTALLERS: Readonly<Record<Face, () => void>> = {
   fs: installFs,
   net: installNet,
   http: installHttp,
+  dgram: installDgram,
 };
 
 const options = adapterOptions(process.env);
-for (const face of options.faces) INSTALLERS[face]?.();
+for (const face of options.faces) INSTALLERS[face]();
 syncBuiltinESMExports();
 if (options.stats && isMainThread) process.once('exit', writeStats);

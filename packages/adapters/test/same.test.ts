@@ -6,13 +6,14 @@ import { HOOK, temporaryDirectory } from './support.ts';
 
 const directory = temporaryDirectory();
 
-/** What the calls of same/calls.mjs come to. In a directory of the same name, so that paths are the same. */
-async function outcome(name: string, flags: readonly string[]): Promise<unknown[]> {
+/** What the calls of a program come to. In a directory of the same name, so that paths are the same. */
+async function outcome(face: string, name: string, program: string): Promise<unknown[]> {
   const place = join(directory, name);
-  mkdirSync(place);
-  const program = 'packages/adapters/test/same/calls.mjs';
-  const { code, stdout, stderr } = await runCommand([process.execPath, ...flags, program, place], {
-    env: { OURO_ADAPTERS: 'fs' },
+  mkdirSync(place, { recursive: true });
+  const path = `packages/adapters/test/same/${program}`;
+  const flags = name === 'with' ? HOOK : [];
+  const { code, stdout, stderr } = await runCommand([process.execPath, ...flags, path, place], {
+    env: { OURO_ADAPTERS: face },
     limitMs: 120_000,
   });
   expect({ code, stderr }).toMatchObject({ code: 0 });
@@ -21,11 +22,21 @@ async function outcome(name: string, flags: readonly string[]): Promise<unknown[
   );
 }
 
-describe('node:fs with the hook', () => {
-  it('gives the same results, errors and callbacks as without', async () => {
-    const [without, withHook] = await Promise.all([outcome('without', []), outcome('with', HOOK)]);
-    const differ = withHook.filter((one, i) => JSON.stringify(one) !== JSON.stringify(without[i]));
-    expect(differ).toEqual(withHook.flatMap((one, i) => (differ.includes(one) ? [without[i]] : [])));
-    expect(withHook.length).toBe(without.length);
-  }, 240_000);
+describe('with the hook', () => {
+  it.each([
+    ['fs', 'calls.mjs'],
+    ['dgram', 'dgram-calls.mjs'],
+  ])(
+    'node:%s gives the same results, errors and callbacks as without',
+    async (face, program) => {
+      const [without, withHook] = await Promise.all([
+        outcome(face, 'without', program),
+        outcome(face, 'with', program),
+      ]);
+      const differ = withHook.filter((one, i) => JSON.stringify(one) !== JSON.stringify(without[i]));
+      expect(differ).toEqual(withHook.flatMap((one, i) => (differ.includes(one) ? [without[i]] : [])));
+      expect(withHook.length).toBe(without.length);
+    },
+    240_000,
+  );
 });

@@ -9,7 +9,7 @@ export interface Addon {
   open(options: RingOptions, dispatch: (count: number) => void): RingDescription | number;
   switchedOff(): boolean;
   trySetup(setupFlags: number, cpu: number): number;
-  submit(): number;
+  submit(settle?: boolean): number;
   beside(): BesideDescription | number;
   arm(): void;
   register(opcode: number, address: number, count: number): number;
@@ -29,9 +29,10 @@ export interface Addon {
   sendCached(file: number, offset: number, socket: number, bytes: number): number;
   socket(domain: number, type: number, protocol: number): number;
   bind(fd: number, address: Uint8Array): number;
+  connect(fd: number, address: Uint8Array): number;
   listen(fd: number, backlog: number): number;
   shutdown(fd: number, how: number): number;
-  send(fd: number, bytes: Uint8Array | readonly Uint8Array[], flags: number): number;
+  send(fd: number, bytes: Uint8Array | readonly Uint8Array[], flags: number, to?: Uint8Array): number;
   setsockopt(fd: number, level: number, name: number, value: number | Uint8Array): number;
   getsockopt(fd: number, level: number, name: number, room?: Uint8Array): number;
   sockaddr(host: string, port: number, out: Uint8Array): number;

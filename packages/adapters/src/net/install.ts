@@ -35,7 +35,7 @@ export function prepare(): Internals | null {
   passFor(prepared.TCP, TcpHandle);
   passFor(prepared.Pipe, PipeHandle);
   prepareAttempts(prepared);
-  installPassing(prepared);
+  installPassing();
   installSpawning();
   installTls();
   consuming();

@@ -55,7 +55,8 @@ export function binding(name: string): Record<string, unknown> {
   }
 }
 
-function symbolOf(of: object, description: string): symbol | undefined {
+/** The symbol of that description among the keys of an object. */
+export function symbolOf(of: object, description: string): symbol | undefined {
   return Object.getOwnPropertySymbols(of).find((symbol) => symbol.description === description);
 }
 

@@ -1,32 +1,57 @@
 import { reactor } from '@ouro/runtime/driver';
-import { binding, type Internals, type NativeHandle } from './internals.ts';
+import { dgramInternals } from '../dgram/internals.ts';
+import { UdpHandle } from '../dgram/udp-handle.ts';
+import { binding, type Internals, internals, type NativeHandle } from './internals.ts';
 import { StreamHandle } from './stream-handle.ts';
 import { TcpHandle } from './tcp-handle.ts';
 
 type Write = (this: object, request: unknown, text: string, handle?: unknown) => number;
 
-/** A handle of Node's over a duplicate of what one of ours has; undefined where there is none to be had. */
-function twin(node: Internals, handle: StreamHandle): NativeHandle | undefined {
-  const r = reactor();
+/** A handle of ours that can be sent to other processes. */
+type Passable = StreamHandle | UdpHandle;
+
+function isPassable(handle: unknown): handle is Passable {
+  return handle instanceof StreamHandle || handle instanceof UdpHandle;
+}
+
+/** An empty handle of Node's, of the kind of ours. */
+function nativeFor(node: Internals, handle: Passable): NativeHandle | undefined {
+  if (handle instanceof UdpHandle) {
+    const udp = dgramInternals();
+    return udp === null ? undefined : new udp.UDP();
+  }
   handle.letOthersRead();
-  const fd = r.addon.duplicate(handle.fd);
-  if (fd < 0) return undefined;
-  r.disown(fd);
-  const native = new (handle instanceof TcpHandle ? node.TCP : node.Pipe)(
+  return new (handle instanceof TcpHandle ? node.TCP : node.Pipe)(
     handle.onconnection === undefined ? node.SOCKET : node.SERVER,
   );
-  if (native.open?.(fd) === 0) return native;
+}
+
+/** A handle of Node's over a duplicate of what one of ours has; undefined where there is none to be had. */
+function twin(node: Internals, handle: Passable): NativeHandle | undefined {
+  const native = nativeFor(node, handle);
+  if (native === undefined) return undefined;
+  const r = reactor();
+  const fd = r.addon.duplicate(handle.fd);
+  if (fd >= 0) {
+    r.disown(fd);
+    if (native.open?.(fd) === 0) return native;
+  }
   native.close();
   return undefined;
 }
 
+let installed = false;
+
 /** Has sockets and servers sent to other processes (`subprocess.send`): the channel takes handles of Node's only. */
-export function installPassing(node: Internals): void {
+export function installPassing(): void {
+  const node = internals();
+  if (installed || node === null) return;
+  installed = true;
   const prototype = node.Pipe.prototype as { writeUtf8String: Write };
   const original = prototype.writeUtf8String;
   prototype.writeUtf8String = function writeUtf8String(request, text, handle) {
     if (handle === undefined) return original.call(this, request, text);
-    if (!(handle instanceof StreamHandle)) return original.call(this, request, text, handle);
+    if (!isPassable(handle)) return original.call(this, request, text, handle);
     const native = twin(node, handle);
     if (native === undefined) return original.call(this, request, text);
     const result = original.call(this, request, text, native);

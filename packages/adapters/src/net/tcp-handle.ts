@@ -20,6 +20,7 @@ import {
 import { reactor } from '@ouro/runtime/driver';
 import { EndpointHandle } from './endpoint-handle.ts';
 import type { Internals } from './internals.ts';
+import { fillName, type Name } from './names.ts';
 import type { Request } from './stream-handle.ts';
 
 const SOCKADDR_IN6_BYTES = 28;
@@ -29,12 +30,6 @@ const REUSE_PORT = 2;
 /** What libuv asks for beside the delay. */
 const KEEP_ALIVE_INTERVAL_S = 1;
 const KEEP_ALIVE_PROBES = 10;
-
-interface Name {
-  address?: string;
-  family?: string;
-  port?: number;
-}
 
 /** A `struct sockaddr`, or an errno. */
 function sockaddr(address: string, port: number | undefined): Uint8Array | number {
@@ -127,21 +122,11 @@ export class TcpHandle extends EndpointHandle {
   }
 
   getsockname(out: Name): number {
-    return this.#name(out, reactor().addon.getsockname);
+    return this.descriptor < 0 ? EBADF : fillName(out, reactor().addon.getsockname(this.descriptor));
   }
 
   getpeername(out: Name): number {
-    return this.#name(out, reactor().addon.getpeername);
-  }
-
-  #name(out: Name, ask: (fd: number) => Name | number): number {
-    if (this.descriptor < 0) return EBADF;
-    const name = ask(this.descriptor);
-    if (typeof name === 'number') return name;
-    out.address = name.address as string;
-    out.family = name.family as string;
-    out.port = name.port as number;
-    return 0;
+    return this.descriptor < 0 ? EBADF : fillName(out, reactor().addon.getpeername(this.descriptor));
   }
 
   setNoDelay(enable: boolean): number {

@@ -124,8 +124,8 @@ Napi::Value Beside(const Napi::CallbackInfo& info) {
   return result;
 }
 
-// submit() -> 0 when the kernel has taken the whole queue, or -errno. Tries for a while when the kernel is short of
-// memory: a full queue is nobody's fault.
+// submit(settle?) -> 0 when the kernel has taken the whole queue, or -errno. Tries for a while when the kernel is short of
+// memory: a full queue is nobody's fault. With `settle` what the kernel puts off until we wait is done as well, without waiting.
 Napi::Value Submit(const Napi::CallbackInfo& info) {
   Environment* environment = counted(info);
   if (environment == nullptr) return no_ring(info);
@@ -137,6 +137,7 @@ Napi::Value Submit(const Napi::CallbackInfo& info) {
     nanosleep(&pause, nullptr);
     result = engine.flush();
   }
+  if (result == 0 && info[0].IsBoolean() && info[0].As<Napi::Boolean>()) engine.submit_and_wait(0);
   return Napi::Number::New(info.Env(), result);
 }
 

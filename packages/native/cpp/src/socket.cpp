@@ -45,6 +45,13 @@ Napi::Value Bind(const Napi::CallbackInfo& info) {
                              static_cast<socklen_t>(address.ByteLength())));
 }
 
+// (fd, sockaddr bytes). For sockets of datagrams, which it does not keep waiting; AF_UNSPEC disconnects.
+Napi::Value Connect(const Napi::CallbackInfo& info) {
+  const auto address = info[1].As<Napi::Uint8Array>();
+  return answer(info, ::connect(integer(info, 0), reinterpret_cast<const sockaddr*>(address.Data()),
+                                static_cast<socklen_t>(address.ByteLength())));
+}
+
 Napi::Value Listen(const Napi::CallbackInfo& info) {
   return answer(info, ::listen(integer(info, 0), integer(info, 1)));
 }
@@ -65,8 +72,8 @@ bool located(Napi::Env env, napi_value array, iovec& piece) {
   return status == napi_ok && type == napi_uint8_array;
 }
 
-// (fd, Uint8Array or an Array of some, MSG_* flags) -> bytes that the socket has taken, or -errno. Of an Array no more than the first
-// MOST_PIECES are sent. With MSG_DONTWAIT it never waits.
+// (fd, Uint8Array or an Array of some, MSG_* flags, sockaddr bytes of the receiver or nothing) -> bytes that the socket has taken, or
+// -errno. Of an Array no more than the first MOST_PIECES are sent. With MSG_DONTWAIT it never waits.
 Napi::Value Send(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   std::array<iovec, MOST_PIECES> pieces;
@@ -83,15 +90,15 @@ Napi::Value Send(const Napi::CallbackInfo& info) {
   if (Environment* environment = Environment::of(env); environment != nullptr) {
     environment->control()->api_calls += 1;
   }
-  ssize_t sent;
-  if (count == 1) {
-    sent = ::send(integer(info, 0), pieces[0].iov_base, pieces[0].iov_len, integer(info, 2));
-  } else {
-    msghdr message{};
-    message.msg_iov = pieces.data();
-    message.msg_iovlen = count;
-    sent = ::sendmsg(integer(info, 0), &message, integer(info, 2));
+  msghdr message{};
+  message.msg_iov = pieces.data();
+  message.msg_iovlen = count;
+  if (info[3].IsTypedArray()) {
+    const auto address = info[3].As<Napi::Uint8Array>();
+    message.msg_name = address.Data();
+    message.msg_namelen = static_cast<socklen_t>(address.ByteLength());
   }
+  const ssize_t sent = ::sendmsg(integer(info, 0), &message, integer(info, 2));
   return Napi::Number::New(env, static_cast<double>(sent < 0 ? -errno : sent));
 }
 
@@ -190,6 +197,7 @@ void export_socket_calls(Napi::Env env, Napi::Object exports) {
   exports.Set("socket", Napi::Function::New<Socket>(env, "socket"));
   exports.Set("sockaddr", Napi::Function::New<SockAddr>(env, "sockaddr"));
   exports.Set("bind", Napi::Function::New<Bind>(env, "bind"));
+  exports.Set("connect", Napi::Function::New<Connect>(env, "connect"));
   exports.Set("listen", Napi::Function::New<Listen>(env, "listen"));
   exports.Set("shutdown", Napi::Function::New<Shutdown>(env, "shutdown"));
   exports.Set("send", Napi::Function::New<Send>(env, "send"));

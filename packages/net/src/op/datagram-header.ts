@@ -28,6 +28,10 @@ export const CONTROL_BYTES: number = CMSG_VALUE + CMSG_ALIGN;
 /** The most stretches of memory of one datagram that fit there. */
 export const MOST_PARTS: number = (TIMEOUT_AT - IOV_AT) / IOVEC_BYTES;
 
+/** Where in the scratch there is room behind a message of one stretch, and how much: a short datagram may lie there itself. */
+export const INLINE_AT: number = IOV_AT + IOVEC_BYTES;
+export const MOST_INLINE: number = TIMEOUT_AT - INLINE_AT;
+
 const TWO_32 = 2 ** 32;
 
 // Through words, not the Buffer's methods: this is done for each datagram.

@@ -442,7 +442,19 @@ export class Reactor {
 
   /** Hands the queue to the kernel now. The loop hook does so once a turn; only a full queue needs it sooner. */
   flush(): void {
-    const result = this.addon.submit();
+    this.#submit(false);
+  }
+
+  /**
+   * The same, and the kernel does what it has put off until we wait: what is cancelled, and closed behind that, has been let go of
+   * when this returns. (Not with SQPOLL, whose thread takes its time.)
+   */
+  settle(): void {
+    this.#submit(true);
+  }
+
+  #submit(settle: boolean): void {
+    const result = this.addon.submit(settle);
     if (result !== 0) throw systemError(result, 'io_uring_enter');
   }
 

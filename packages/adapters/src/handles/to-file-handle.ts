@@ -1,0 +1,58 @@
+import { type FileHandle, open } from 'node:fs/promises';
+import type { File } from '@ouro/fs';
+import { invalidType, reactor } from '@ouro/runtime/driver';
+import { fsBinding, type NativeFileHandle } from '../fs/binding.ts';
+import { ringFileHandles } from '../fs/file-handle.ts';
+import { prepare } from '../fs/install.ts';
+import { noteOpened } from '../fs/scope.ts';
+
+type FileHandleClass = new (native: NativeFileHandle) => FileHandle;
+
+let nodesClass: Promise<FileHandleClass> | undefined;
+let wrap: ((fd: number) => NativeFileHandle) | undefined;
+
+/** Node's class, which is to be had of an instance only. */
+async function findClass(): Promise<FileHandleClass> {
+  const instance = await open('/dev/null');
+  try {
+    return instance.constructor as FileHandleClass;
+  } finally {
+    await instance.close();
+  }
+}
+
+/**
+ * A `FileHandle` of Node's own class over a file of ours, which is the handle's from then on: do not use it any more. Writes that have
+ * begun are finished before, reads are cancelled. The handle has a descriptor of its own for the same open file, with its flags, position
+ * and locks; it has to be closed, as every FileHandle, and that closes the file.
+ *
+ * @throws TypeError for what is no file, or is closed; `ERR_OURO_UNSUPPORTED` on a Node that we do not know
+ */
+export async function toFileHandle(file: File): Promise<FileHandle> {
+  if (file.fd < 0 || file.descriptor.direct)
+    throw invalidType('file', 'an open file with a descriptor', file);
+  prepare();
+  const binding = fsBinding();
+  if (binding === null) {
+    throw Object.assign(new Error('This version of Node has no room for files of others below FileHandle'), {
+      code: 'ERR_OURO_UNSUPPORTED',
+    });
+  }
+  const r = reactor();
+  const fd = r.addon.duplicate(file.fd);
+  if (fd < 0) throw invalidType('file', 'an open File', file);
+  const closed = file.close();
+  try {
+    nodesClass ??= findClass();
+    const [FileHandleOfNode] = await Promise.all([nodesClass, closed]);
+    // The handle's, which closes it when it is lost as well, and no longer the thread's.
+    r.disown(fd);
+    noteOpened(fd);
+    wrap ??= ringFileHandles(binding);
+    return new FileHandleOfNode(wrap(fd));
+  } catch (error) {
+    nodesClass = undefined;
+    r.discard(fd);
+    throw error;
+  }
+}
