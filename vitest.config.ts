@@ -1,14 +1,16 @@
 import { defineConfig } from 'vitest/config';
 
 const report = process.env.OURO_REPORT;
+/** With the sanitizers a program takes a second to start, and all that it does takes several times as long. */
+const LIMIT_MS = process.env.OURO_SANITIZED === undefined ? 30_000 : 180_000;
 
 export default defineConfig({
   test: {
     include: ['packages/*/test/**/*.test.ts', 'examples/test/**/*.test.ts'],
     // One process for each file: a ring belongs to a thread, and what a test file leaves in flight is its own.
     pool: 'forks',
-    testTimeout: 30_000,
-    hookTimeout: 30_000,
+    testTimeout: LIMIT_MS,
+    hookTimeout: LIMIT_MS,
     reporters: report === undefined ? ['default'] : ['default', ['json', { outputFile: report }]],
   },
 });
