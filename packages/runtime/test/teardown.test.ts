@@ -212,7 +212,8 @@ describe('a worker gives back its ring, its memory and its descriptors', () => {
       );
       expect(stderr).toBe('');
       expect(JSON.parse(stdout)).toEqual(clean);
-      expect(performance.now() - begin).toBeLessThan(12_000); // three rounds, which took 5 seconds each
+      // Three rounds, which took 5 seconds each; with the sanitizers they may take that long for other reasons.
+      if (process.env.OURO_SANITIZED === undefined) expect(performance.now() - begin).toBeLessThan(12_000);
     },
     110_000,
   );
