@@ -101,7 +101,7 @@ function parserClass(): ParserClass {
   try {
     from = binding('http_parser');
   } catch {
-    from = require('_http_common') as Record<string, unknown>;
+    from = require('node:_http_common') as Record<string, unknown>;
   }
   return from.HTTPParser as ParserClass;
 }
