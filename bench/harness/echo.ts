@@ -35,6 +35,8 @@ export interface EchoPlan {
   readonly within: number | undefined;
   /** The load generator. @default 'echo_load' */
   readonly load?: NativeProgram;
+  /** Options of its own, beside those that all have. */
+  readonly loadOptions?: Readonly<Record<string, string>>;
   /** What is counted, singular. @default 'msg' */
   readonly unit?: string;
   /** Whether server and load have a CPU each. @default true */
@@ -182,7 +184,7 @@ export function loadCommand(name: NativeProgram, server: Child, options: LoadOpt
 }
 
 async function load(plan: EchoPlan, server: Child, options: LoadOptions): Promise<LoadResult> {
-  const command = loadCommand(plan.load ?? 'echo_load', server, options);
+  const command = loadCommand(plan.load ?? 'echo_load', server, { ...options, ...plan.loadOptions });
   const child = await Child.start(`the load on '${server.name}'`, isPinned(plan) ? asLoad(command) : command);
   try {
     // Connecting, draining and closing may take the generator 5 s each; after that it gives up by itself.

@@ -1,9 +1,9 @@
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import type { EchoServer } from './echo.ts';
+import { HOOK, HOOKED } from './hooked.ts';
 import { type NativeProgram, program } from './native.ts';
 import { chosen, type Options } from './options.ts';
-import { BENCH, needed, ROOT } from './paths.ts';
+import { BENCH, needed } from './paths.ts';
 import { runtimes } from './peers.ts';
 import type { Command } from './pinning.ts';
 
@@ -22,10 +22,6 @@ export interface ServerProgram {
 const ADDRESS = ['--host', '127.0.0.1', '--port', '0'] as const;
 const OURO_ECHO = { runtime: 'node', file: 'examples/dist/echo.js' } as const;
 
-const REGISTER = pathToFileURL(join(ROOT, 'packages/adapters/dist/register.js')).href;
-/** The same server of Node's, with the register hook of `@ouro/adapters`. */
-const HOOKED = [`NODE_OPTIONS=--import=${REGISTER}`, 'OURO_ADAPTERS=net'] as const;
-
 const TCP: readonly ServerProgram[] = [
   { ...OURO_ECHO, name: 'ouro', env: ['OURO_DRIVER=uring'] },
   {
@@ -41,7 +37,7 @@ const TCP: readonly ServerProgram[] = [
     name: 'node-hook',
     runtime: 'node',
     file: 'bench/peers/node-net-echo.mjs',
-    env: [...HOOKED, 'OURO_DRIVER=uring'],
+    env: [HOOK, 'OURO_ADAPTERS=net', 'OURO_DRIVER=uring'],
   },
   { name: 'bun', runtime: 'bun', file: 'bench/peers/bun-echo.mjs' },
   { name: 'deno', runtime: 'deno', file: 'bench/peers/deno-echo.mjs' },
@@ -49,6 +45,11 @@ const TCP: readonly ServerProgram[] = [
   { name: 'c-spin', runtime: 'c', file: 'uring_echo', args: ['--spin', '50'] },
   { name: 'c-epoll', runtime: 'c', file: 'epoll_echo' },
 ];
+
+/** A program of Node's as it is, and with the register hook, all of it, on each engine. */
+export function withAndWithoutHook(file: string, args: readonly string[]): ServerProgram[] {
+  return HOOKED.map(({ name, env }) => ({ name, env, runtime: 'node', file, args }));
+}
 
 /** TCP echo servers by their names. */
 export const tcp = (...names: readonly string[]): ServerProgram[] => chosen('contender', TCP, names);
@@ -59,8 +60,11 @@ export function servers(
   options: Options,
   { memory = false }: { readonly memory?: boolean } = {},
 ): EchoServer[] {
-  const others = runtimes(options.peers);
-  return chosen('contender', programs, options.contenders)
+  const wanted = chosen('contender', programs, options.contenders);
+  const others = wanted.some(({ runtime }) => runtime === 'bun' || runtime === 'deno')
+    ? runtimes(options.peers)
+    : new Map<string, string>();
+  return wanted
     .filter(({ runtime }) => runtime === 'node' || runtime === 'c' || others.has(runtime))
     .map((server) => ({ name: server.name, command: commandFor(server, others, memory) }));
 }
