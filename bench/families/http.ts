@@ -17,6 +17,7 @@ interface Workload {
 
 const CLIENTS = [1, 10, 100];
 const SIZES = [64];
+const WARMED_BY = 20;
 /** Connections of the pool. */
 const POOL = 10;
 
@@ -52,6 +53,7 @@ function server(path: string): Workload['run'] {
         cells: cross(options.clients ?? CLIENTS, [size]),
         load: 'http_load',
         loadOptions: { path },
+        warmedBy: WARMED_BY,
         ...timing(options),
       });
       cells.push(...report.cells.map((each) => ({ ...each, cell: { workload: name, ...each.cell } })));
