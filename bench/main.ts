@@ -4,6 +4,7 @@ import { copy } from './families/copy.ts';
 import { echo } from './families/echo.ts';
 import { files } from './families/files.ts';
 import { guest } from './families/guest.ts';
+import { http } from './families/http.ts';
 import { idle } from './families/idle.ts';
 import { modes } from './families/modes.ts';
 import { ops } from './families/ops.ts';
@@ -29,6 +30,7 @@ const RUNNERS: Readonly<Record<Family, (options: Options) => Promise<Report>>> =
   modes,
   transfer,
   adapters,
+  http,
 };
 
 async function main(): Promise<void> {

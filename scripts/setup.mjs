@@ -33,7 +33,7 @@ async function once(name, files, isThere, work) {
 const packages = readdirSync(join(root, 'packages')).map((name) => `packages/${name}/package.json`);
 await once(
   'install',
-  ['package.json', 'pnpm-lock.yaml', 'pnpm-workspace.yaml', ...packages],
+  ['package.json', 'pnpm-lock.yaml', 'pnpm-workspace.yaml', 'bench/package.json', ...packages],
   () => existsSync(bin('tsc')),
   () => {
     const pnpm = manifest.packageManager;

@@ -35,6 +35,10 @@ export interface EchoPlan {
   readonly within: number | undefined;
   /** The load generator. @default 'echo_load' */
   readonly load?: NativeProgram;
+  /** Options of its own, beside those that all have. */
+  readonly loadOptions?: Readonly<Record<string, string>>;
+  /** So many clients for a second before those that count: few of them would take long to have a server compiled. */
+  readonly warmedBy?: number;
   /** What is counted, singular. @default 'msg' */
   readonly unit?: string;
   /** Whether server and load have a CPU each. @default true */
@@ -111,9 +115,12 @@ export async function runEchoPlan(plan: EchoPlan): Promise<Report> {
 
 async function runCell(plan: EchoPlan, { clients, size }: Conditions, seconds: number): Promise<Cell> {
   const results = await alternate(plan.servers, plan.rounds, (server) =>
-    withServer(server, isPinned(plan), (child, port) =>
-      load(plan, child, { port, clients, size, seconds, warmup: WARMUP_S }),
-    ),
+    withServer(server, isPinned(plan), async (child, port) => {
+      const { warmedBy } = plan;
+      if (warmedBy !== undefined)
+        await load(plan, child, { port, clients: warmedBy, size, seconds: 1, warmup: WARMUP_S / 4 });
+      return await load(plan, child, { port, clients, size, seconds, warmup: WARMUP_S });
+    }),
   );
   const base = results.get(plan.base);
   const rows: EchoRow[] = [];
@@ -182,7 +189,7 @@ export function loadCommand(name: NativeProgram, server: Child, options: LoadOpt
 }
 
 async function load(plan: EchoPlan, server: Child, options: LoadOptions): Promise<LoadResult> {
-  const command = loadCommand(plan.load ?? 'echo_load', server, options);
+  const command = loadCommand(plan.load ?? 'echo_load', server, { ...options, ...plan.loadOptions });
   const child = await Child.start(`the load on '${server.name}'`, isPinned(plan) ? asLoad(command) : command);
   try {
     // Connecting, draining and closing may take the generator 5 s each; after that it gives up by itself.

@@ -6,7 +6,8 @@ import { BENCH, BIN } from './paths.ts';
 
 const LOAD = join(BENCH, 'load');
 const PROGRAMS = {
-  echo_load: ['echo_load.c', 'load.h'],
+  echo_load: ['echo_load.c', 'closed_loop.h', 'load.h'],
+  http_load: ['http_load.c', 'closed_loop.h', 'load.h'],
   churn_load: ['churn_load.c', 'load.h'],
   idle_load: ['idle_load.c', 'load.h'],
   udp_load: ['udp_load.c', 'load.h'],

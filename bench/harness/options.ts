@@ -16,6 +16,7 @@ export const FAMILIES = [
   'ops',
   'modes',
   'adapters',
+  'http',
 ] as const;
 export type Family = (typeof FAMILIES)[number];
 
@@ -35,6 +36,7 @@ families
   modes   default, spin, SQPOLL, IOPOLL and both, on echo and on random reads
   transfer  files sent and connections joined: ouro, node, C with sendfile and splice
   adapters  programs of Node's without and with the register hook
+  http    servers of node:http, Express, Fastify, serve-static, and queries of pg: without and with the register hook
   all     all of them in turn
 
 options
@@ -49,7 +51,7 @@ options
   --minutes N          with --matrix: what all of it may take, roughly; default 60
   --workloads a,b      files: read-reused, read-fresh, write, small-read, small-write, random-1, random-32, random-128,
                        direct-1, direct-32, sequential, copy, stats, stat, list; copy: large, over, small, tree;
-                       transfer: send, proxy
+                       transfer: send, proxy; http: hello, express, fastify, static, pg; adapters: build, sync, start
   --peers DIR          where "npm install --prefix DIR bun deno" has put them; OURO_BENCH_PEERS
   --cpus LIST          files, copy: the CPUs a contender may use; default all
   --no-strace          sockets: do not count system calls

@@ -1,9 +1,9 @@
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import type { EchoServer } from './echo.ts';
+import { HOOK, HOOKED } from './hooked.ts';
 import { type NativeProgram, program } from './native.ts';
 import { chosen, type Options } from './options.ts';
-import { BENCH, needed, ROOT } from './paths.ts';
+import { BENCH, needed } from './paths.ts';
 import { runtimes } from './peers.ts';
 import type { Command } from './pinning.ts';
 
@@ -22,10 +22,9 @@ export interface ServerProgram {
 const ADDRESS = ['--host', '127.0.0.1', '--port', '0'] as const;
 const OURO_ECHO = { runtime: 'node', file: 'examples/dist/echo.js' } as const;
 
-const REGISTER = pathToFileURL(join(ROOT, 'packages/adapters/dist/register.js')).href;
 /** The environment of a server of Node's with the register hook of `@ouro/adapters`. */
 export const hooked = (face: 'net' | 'dgram'): readonly string[] => [
-  `NODE_OPTIONS=--import=${REGISTER}`,
+  HOOK,
   `OURO_ADAPTERS=${face}`,
   'OURO_DRIVER=uring',
 ];
@@ -54,6 +53,11 @@ const TCP: readonly ServerProgram[] = [
   { name: 'c-epoll', runtime: 'c', file: 'epoll_echo' },
 ];
 
+/** A program of Node's as it is, and with the register hook, all of it, on each engine. */
+export function withAndWithoutHook(file: string, args: readonly string[]): ServerProgram[] {
+  return HOOKED.map(({ name, env }) => ({ name, env, runtime: 'node', file, args }));
+}
+
 /** TCP echo servers by their names. */
 export const tcp = (...names: readonly string[]): ServerProgram[] => chosen('contender', TCP, names);
 
@@ -63,8 +67,11 @@ export function servers(
   options: Options,
   { memory = false }: { readonly memory?: boolean } = {},
 ): EchoServer[] {
-  const others = runtimes(options.peers);
-  return chosen('contender', programs, options.contenders)
+  const wanted = chosen('contender', programs, options.contenders);
+  const others = wanted.some(({ runtime }) => runtime === 'bun' || runtime === 'deno')
+    ? runtimes(options.peers)
+    : new Map<string, string>();
+  return wanted
     .filter(({ runtime }) => runtime === 'node' || runtime === 'c' || others.has(runtime))
     .map((server) => ({ name: server.name, command: commandFor(server, others, memory) }));
 }

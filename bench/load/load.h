@@ -1,7 +1,7 @@
 /*
  * What the load generators share: options, clocks, a histogram, the server's CPU time, the line with the result.
  *
- *   PROGRAM --host H --port P --clients N --size BYTES --seconds S --warmup S [--server-pid PID]
+ *   PROGRAM --host H --port P --clients N --size BYTES --seconds S --warmup S [--server-pid PID] [--path /]
  *
  * Each prints {"event":"start"} when the warm-up is over and one line with the result at the end. With --server-pid the
  * result carries the CPU time which that process (all its threads, also those that ended) used in exactly the measured
@@ -37,7 +37,7 @@ __attribute__((noreturn, format(printf, 1, 2))) static inline void die(const cha
 /* ---- options ---- */
 
 struct options {
-  const char *host;
+  const char *host, *path;
   int port, server_pid;
   unsigned clients;
   size_t size;
@@ -45,11 +45,12 @@ struct options {
 };
 
 static inline struct options parse_options(int argc, char **argv) {
-  struct options options = {.host = "127.0.0.1", .clients = 1, .size = 64, .seconds = 2, .warmup = 1};
+  struct options options = {.host = "127.0.0.1", .path = "/", .clients = 1, .size = 64, .seconds = 2, .warmup = 1};
   for (int i = 1; i < argc; i += 2) {
     if (i + 1 == argc) die("%s needs a value", argv[i]);
     const char *value = argv[i + 1];
     if (!strcmp(argv[i], "--host")) options.host = value;
+    else if (!strcmp(argv[i], "--path")) options.path = value;
     else if (!strcmp(argv[i], "--port")) options.port = atoi(value);
     else if (!strcmp(argv[i], "--clients")) options.clients = (unsigned)atoi(value);
     else if (!strcmp(argv[i], "--size")) options.size = (size_t)atol(value);

@@ -1,4 +1,5 @@
 import { existingReactor } from '@ouro/runtime/driver';
+import { rethrow } from './ticks.ts';
 
 /** Somebody who has something for the kernel. */
 export interface Dirty {
@@ -8,6 +9,7 @@ export interface Dirty {
   flushNow(): void;
 }
 
+const settled = Promise.resolve();
 let waiting: Dirty[] = [];
 let scheduled = false;
 let watching = false;
@@ -19,13 +21,18 @@ function flushAll(): void {
   for (const each of all) {
     if (!each.dirty) continue;
     each.dirty = false;
-    each.flush();
+    try {
+      each.flush();
+    } catch (error) {
+      rethrow(error);
+    }
   }
 }
 
 // Behind all that has been put off so far: who writes often ends the stream a tick later, and wants both in one turn.
 function flushSoon(): void {
-  queueMicrotask(flushAll);
+  // Not by `queueMicrotask`, which makes a resource for `async_hooks` each time: that is felt where a turn brings one request.
+  settled.then(flushAll);
 }
 
 /**

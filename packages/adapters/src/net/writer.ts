@@ -175,7 +175,7 @@ export class Writer implements Completion, BatchEnd {
     if (stage === null) return;
     this.#stage = null;
     const { address, used } = stage;
-    this.#segments.push({ ...NOTHING, address, length: used, stage });
+    this.#segments.push({ address, length: used, hold: null, stage, bytes: null, done: null });
   }
 
   /** Hands what there is to the kernel, unless a send is in flight. */
@@ -240,7 +240,9 @@ export class Writer implements Completion, BatchEnd {
       if (segment.stage !== null) giveStage(segment.stage);
       if (segment.done !== null) this.#tell(segment.done, 0);
     }
-    if (whole === segments.length) segments.length = 0;
+    // (One is the usual case, and shortening an array a call into the runtime.)
+    if (whole === 1 && segments.length === 1) segments.pop();
+    else if (whole === segments.length) segments.length = 0;
     else segments.splice(0, whole);
     this.#flying -= whole;
     if (left > 0) {

@@ -1,0 +1,1 @@
+// A program that does nothing: what remains is what Node, and a hook, take to begin and to end.
