@@ -94,7 +94,7 @@ Napi::Value Send(const Napi::CallbackInfo& info) {
   message.msg_iov = pieces.data();
   message.msg_iovlen = count;
   if (info[3].IsTypedArray()) {
-    const auto address = info[3].As<Napi::Uint8Array>();
+    auto address = info[3].As<Napi::Uint8Array>();
     message.msg_name = address.Data();
     message.msg_namelen = static_cast<socklen_t>(address.ByteLength());
   }
