@@ -175,7 +175,7 @@ export class Writer implements Completion, BatchEnd {
     if (stage === null) return;
     this.#stage = null;
     const { address, used } = stage;
-    this.#segments.push({ address, length: used, hold: null, stage, bytes: null, done: null });
+    this.#segments.push({ address, length: used, hold: null, stage, bytes: null, sent: 0, done: null });
   }
 
   /** Hands what there is to the kernel, unless a send is in flight. */
