@@ -106,7 +106,7 @@ function ours(report) {
     });
 }
 
-const environment = buildSanitized();
+const environment = await buildSanitized();
 const folder = mkdtempSync(join(tmpdir(), 'ouro-leaks-'));
 let failed = false;
 try {

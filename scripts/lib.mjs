@@ -1,6 +1,7 @@
 // Shared by the scripts: where things are and how commands are run.
 import { spawnSync } from 'node:child_process';
-import { cpSync, existsSync, rmSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -22,28 +23,68 @@ export function run(command, args, { quiet = false, env = {}, cwd = root } = {})
   process.exit(result.status || 1);
 }
 
+/** Runs `work` unless the same inputs, files by their paths in the repository, were worked through before. */
+export async function once(name, files, isThere, work) {
+  const stamp = join(root, 'node_modules', `.ouro-${name}`);
+  const hash = createHash('sha256').update(`${process.version} ${process.arch}\n`);
+  for (const file of files) hash.update(file).update(readFileSync(join(root, file)));
+  const wanted = hash.digest('hex');
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted && isThere()) return;
+  console.log(`${name} …`);
+  await work();
+  mkdirSync(join(root, 'node_modules'), { recursive: true });
+  writeFileSync(stamp, wanted);
+}
+
+/** Where the addon's sources are. */
+export const CPP = 'packages/native/cpp';
+
+/** What the addon is made of. */
+export function addonSources() {
+  const files = readdirSync(join(root, CPP, 'src'), { recursive: true });
+  return [
+    `${CPP}/binding.gyp`,
+    ...files.filter((name) => /\.[ch]pp$/.test(name)).map((name) => `${CPP}/src/${name}`),
+  ];
+}
+
 /** node-gyp's --nodedir: the headers that came with this Node, so that none need be downloaded. */
-export function headerArguments() {
+function headerArguments() {
   const prefix = resolve(dirname(process.execPath), '..');
   return existsSync(join(prefix, 'include', 'node', 'node_api.h')) ? [`--nodedir=${prefix}`] : [];
 }
 
+/** Compiles an addon, on all CPUs. Further arguments go to gyp. */
+export function nodeGyp(command, folder, ...more) {
+  const commands = command === 'build' ? ['configure', 'build'] : [command];
+  run(bin('node-gyp'), [...commands, '-C', folder, '--jobs=max', ...headerArguments(), ...more], {
+    quiet: true,
+  });
+}
+
 /** Builds the addon another way, beside the ordinary one in `packages/native/build-NAME`, and answers where it is. */
-export function buildVariant(name, define) {
-  const cpp = join(root, 'packages/native/cpp');
-  const copy = join(root, `packages/native/build-${name}`);
-  rmSync(copy, { recursive: true, force: true });
-  cpSync(join(cpp, 'src'), join(copy, 'src'), { recursive: true });
-  cpSync(join(cpp, 'binding.gyp'), join(copy, 'binding.gyp'));
-  run(bin('node-gyp'), ['rebuild', '-C', copy, ...headerArguments(), '--', `-D${define}=1`], { quiet: true });
-  return join(copy, 'build/Release/ouro.node');
+export async function buildVariant(name, define) {
+  const copy = `packages/native/build-${name}`;
+  const addon = join(root, copy, 'build/Release/ouro.node');
+  await once(
+    `addon-${name}`,
+    addonSources(),
+    () => existsSync(addon),
+    () => {
+      rmSync(join(root, copy), { recursive: true, force: true });
+      cpSync(join(root, CPP, 'src'), join(root, copy, 'src'), { recursive: true });
+      cpSync(join(root, CPP, 'binding.gyp'), join(root, copy, 'binding.gyp'));
+      nodeGyp('rebuild', join(root, copy), '--', `-D${define}=1`);
+    },
+  );
+  return addon;
 }
 
 /**
  * Builds the addon with AddressSanitizer and UndefinedBehaviorSanitizer beside the ordinary one, and answers the
  * environment in which a program uses it.
  */
-export function buildSanitized() {
+export async function buildSanitized() {
   const library = (name) =>
     spawnSync('g++', [`-print-file-name=${name}`], { encoding: 'utf8' }).stdout.trim();
   const preload = [library('libasan.so'), library('libubsan.so')];
@@ -52,7 +93,7 @@ export function buildSanitized() {
     process.exit(1);
   }
   return {
-    OURO_NATIVE_PATH: buildVariant('asan', 'ouro_asan'),
+    OURO_NATIVE_PATH: await buildVariant('asan', 'ouro_asan'),
     LD_PRELOAD: preload.join(':'),
     UBSAN_OPTIONS: 'halt_on_error=1:print_stacktrace=1',
     OURO_SANITIZED: '1',

@@ -20,5 +20,5 @@ runTests(
     `--testNamePattern=${OTHERS}`,
     ...process.argv.slice(2),
   ],
-  { OURO_NATIVE_PATH: buildVariant('portable', 'ouro_portable'), OURO_DRIVER: 'poll' },
+  { OURO_NATIVE_PATH: await buildVariant('portable', 'ouro_portable'), OURO_DRIVER: 'poll' },
 );

@@ -15,7 +15,7 @@ runTests(
     ...given.filter((argument) => argument !== '--all'),
   ],
   {
-    ...buildSanitized(),
+    ...(await buildSanitized()),
     ASAN_OPTIONS: 'detect_leaks=0:abort_on_error=1:handle_segv=1:use_sigaltstack=0',
   },
 );
