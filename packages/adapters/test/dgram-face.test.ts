@@ -105,6 +105,18 @@ describe('node:dgram by import', () => {
     await closed(receiver, sender);
   });
 
+  it('sends what is left of a datagram whose memory goes while its address is looked up', async () => {
+    const [receiver, sender] = [await bound(), await bound()];
+    const { port } = receiver.address();
+    const gone = [new Uint8Array(10), new DataView(new ArrayBuffer(10)), Buffer.alloc(30_000, 1)];
+    const parts = [Buffer.from('a'), Buffer.from(new ArrayBuffer(5)), Buffer.from('z')];
+    const sizes = gone.map((view) => sent(sender, view, port, HOST));
+    const rest = sent(sender, parts, port, HOST);
+    structuredClone(0, { transfer: [...gone, parts[1]].map((view) => view.buffer as ArrayBuffer) });
+    expect(await Promise.all([...sizes, rest])).toEqual([0, 0, 0, 2]);
+    await closed(receiver, sender);
+  });
+
   it('believes a view, and not what it says of its length', async () => {
     const receiver = await bound();
     const sender = await connected(receiver);

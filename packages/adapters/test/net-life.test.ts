@@ -46,6 +46,21 @@ describe('what is written to a socket', () => {
     expect(result).toEqual(['<abcdefghij>abcdefghij.', 23]);
   });
 
+  it('has room enough, however the name of its encoding is written', async () => {
+    const result = await program(`
+      const [[client, peer], [other, peerOfOther]] = [await pair(), await pair()];
+      client.write('<');
+      other.end('of another');
+      client.cork();
+      for (let i = 0; i < 2; i++) client.write('€'.repeat(900), 'UTF8');
+      for (const encoding of ['HEX', 'Base64', 'LATIN1', 'UCS2']) client.write('abcd', encoding);
+      client.end();
+      const bytes = await all(peer);
+      tell([bytes.length, bytes.toString('latin1', bytes.length - 15), String(await all(peerOfOther))]);
+      server.close();`);
+    expect(result).toEqual([1 + 5400 + 2 + 3 + 4 + 8, 'i·\u001dabcda\0b\0c\0d\0', 'of another']);
+  });
+
   it('may be gone before it is sent: nothing of it is, and all else', async () => {
     const result = await program(`
       const [client, peer] = await pair();

@@ -90,7 +90,41 @@ describe('toFileHandle', () => {
     const file = await File.open(path);
     await file.close();
     await expect(toFileHandle(file)).rejects.toThrow(TypeError);
-    await expect(toFileHandle({ fd: 1 } as File)).rejects.toThrow(TypeError);
+    const before = descriptors();
+    for (const each of [null, undefined, 5, {}, { fd: 1 }, { fd: 1, descriptor: {} }])
+      await expect(toFileHandle(each as File)).rejects.toMatchObject({ code: 'ERR_INVALID_ARG_TYPE' });
+    expect(descriptors()).toBe(before);
+  });
+
+  it('leaves the file alone where there is no descriptor to be had', async () => {
+    const { code, stderr, stdout } = await runProgram(
+      `
+      import { closeSync, openSync } from 'node:fs';
+      import { toFileHandle } from '@ouro/adapters';
+      import { File } from '@ouro/fs';
+      const full = async (left) => {
+        const file = await File.open('/dev/zero');
+        const all = [];
+        try {
+          for (;;) all.push(openSync('/dev/null'));
+        } catch {}
+        for (let i = 0; i < left; i++) closeSync(all.pop());
+        const refused = await toFileHandle(file).then((handle) => handle.close(), ({ code }) => code);
+        for (const fd of all) closeSync(fd);
+        const read = refused && (await file.read(Buffer.alloc(3)));
+        await file.close();
+        return [refused, read];
+      };
+      // At first Node's class is to be found, which takes a descriptor as well.
+      console.log(JSON.stringify([await full(0), await full(1), await full(0)]));`,
+      { under: ['prlimit', '--nofile=64'] },
+    );
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(JSON.parse(stdout)).toEqual([
+      ['EMFILE', 3],
+      [null, null],
+      ['EMFILE', 3],
+    ]);
   });
 
   it('leaves nothing behind in a thread that ends', async () => {

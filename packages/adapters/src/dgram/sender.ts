@@ -14,7 +14,6 @@ import {
   type Bytes,
   type Completion,
   existingReactor,
-  lengthOf,
   reactor,
   scratchOffset,
 } from '@ouro/runtime/driver';
@@ -50,11 +49,21 @@ function watchExit(): void {
   });
 }
 
+const EMPTY = new Uint8Array(0);
+
+/** The bytes of a view; none where its memory has been taken away, between `send` and the end of the look-up say. */
+function bytesOf(part: Bytes): Uint8Array {
+  try {
+    return asBytes(part);
+  } catch {
+    return EMPTY;
+  }
+}
+
 /** Copies a datagram's bytes to where they are sent from. */
-function gather(list: readonly Bytes[], target: Buffer, at: number): void {
+function gather(parts: readonly Uint8Array[], target: Buffer, at: number): void {
   let next = at;
-  for (const part of list) {
-    const bytes = asBytes(part);
+  for (const bytes of parts) {
     target.set(bytes, next);
     next += bytes.length;
   }
@@ -118,21 +127,22 @@ export class Sender implements BatchEnd {
    * @returns as the binding of Node has it: bytes and 1 if it has been sent, 0 if `done` is to be told, an errno below zero
    */
   send(list: readonly Bytes[], to: Uint8Array | null, done: Sent | null): number {
+    const parts = list.map(bytesOf);
     let length = 0;
-    for (const part of list) length += lengthOf(part);
+    for (const part of parts) length += part.length;
     if (length > MOST_DATAGRAM) return EMSGSIZE;
     if (exiting || waiting >= MOST_WAITING || bytesWaiting + length > MOST_BYTES_WAITING) {
-      const result = this.#sendNow(list, length, to);
+      const result = this.#sendNow(parts, length, to);
       if (result !== EAGAIN) return result;
     }
-    return this.#queue(list, length, to, done);
+    return this.#queue(parts, length, to, done);
   }
 
-  #queue(list: readonly Bytes[], length: number, to: Uint8Array | null, done: Sent | null): number {
+  #queue(parts: readonly Uint8Array[], length: number, to: Uint8Array | null, done: Sent | null): number {
     const stage = length > MOST_INLINE ? takeStage(length) : null;
     const sending = new Sending(this, length, stage, done);
     try {
-      sending.slot = this.#push(sending, list, to);
+      sending.slot = this.#push(sending, parts, to);
     } catch (error) {
       // The kernel takes no more ops, or there is no memory for them.
       if (stage !== null) giveStage(stage);
@@ -147,16 +157,16 @@ export class Sender implements BatchEnd {
   }
 
   /** Puts a datagram into the queue, and answers the slot of its op. */
-  #push(sending: Sending, list: readonly Bytes[], to: Uint8Array | null): number {
+  #push(sending: Sending, parts: readonly Uint8Array[], to: Uint8Array | null): number {
     const { length, stage } = sending;
     const r = reactor();
     const slot = r.take(sending);
     let address: number;
     if (stage === null) {
-      gather(list, r.scratch(slot).bytes, scratchOffset(slot) + INLINE_AT);
+      gather(parts, r.scratch(slot).bytes, scratchOffset(slot) + INLINE_AT);
       address = r.scratchAddress(slot) + INLINE_AT;
     } else {
-      gather(list, stage.bytes, stage.at);
+      gather(parts, stage.bytes, stage.at);
       ({ address } = stage);
     }
     if (to === null) r.push(slot, IORING_OP_SEND, this.#fd, 0, address, length, MSG_NOSIGNAL, 0, 0);
@@ -167,10 +177,10 @@ export class Sender implements BatchEnd {
     return slot;
   }
 
-  #sendNow(list: readonly Bytes[], length: number, to: Uint8Array | null): number {
+  #sendNow(parts: readonly Uint8Array[], length: number, to: Uint8Array | null): number {
     sendQueued();
     const stage = takeStage(length);
-    gather(list, stage.bytes, stage.at);
+    gather(parts, stage.bytes, stage.at);
     const bytes = stage.bytes.subarray(stage.at, stage.at + length);
     const flags = MSG_NOSIGNAL | MSG_DONTWAIT;
     const { addon } = reactor();

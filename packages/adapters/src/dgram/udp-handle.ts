@@ -53,6 +53,18 @@ type OnMessage = (
 const sends = tally('dgram', 'send');
 const receives = tally('dgram', 'receive');
 
+/** Tells whoever sends, where it belongs. */
+function told(request: SendRequest, scope: Scope): Sent {
+  return (status, bytes) => {
+    const { oncomplete } = request;
+    try {
+      if (oncomplete !== undefined) scope.run(oncomplete, request, status, status < 0 ? undefined : bytes);
+    } finally {
+      scope.end();
+    }
+  };
+}
+
 /**
  * What `dgram.Socket` finds in the place of Node's own `UDP`: the same methods and fields, the same reports through `onmessage` and
  * `req.oncomplete`; the datagrams go over the ring.
@@ -205,24 +217,16 @@ export class UdpHandle extends UdpSettings implements DatagramListener {
     if (typeof to === 'number') return to;
     sends.ours++;
     this.#sender ??= new Sender(this.descriptor);
-    return this.#sender.send(list, to, rest[toPeer ? 0 : 2] === true ? this.#told(request) : null);
+    if (rest[toPeer ? 0 : 2] !== true) return this.#sender.send(list, to, null);
+    const scope = new Scope('UDPSENDWRAP', this.#scope.asyncId);
+    const result = this.#sender.send(list, to, told(request, scope));
+    // Nobody is called back of what is over already.
+    if (result !== 0) scope.end();
+    return result;
   }
 
   send6(request: SendRequest, list: readonly Bytes[], count: number, ...rest: readonly unknown[]): number {
     return this.send(request, list, count, ...rest);
-  }
-
-  /** Tells whoever sends, where it belongs. */
-  #told(request: SendRequest): Sent {
-    const scope = new Scope('UDPSENDWRAP', this.#scope.asyncId);
-    return (status, bytes) => {
-      const { oncomplete } = request;
-      try {
-        if (oncomplete !== undefined) scope.run(oncomplete, request, status, status < 0 ? undefined : bytes);
-      } finally {
-        scope.end();
-      }
-    };
   }
 
   getSendQueueSize(): number {

@@ -29,7 +29,10 @@ interface ParserClass {
 /** Whom a parser gets its bytes from, if that is one of us. */
 const CONSUMER: unique symbol = Symbol('ouro consumer') as never;
 
-type Consumed = Parser & { [CONSUMER]?: ParserConsumer | null };
+/** What one of us has it parse right now, also if nobody is to feed it any more from here on. */
+const CURRENT: unique symbol = Symbol('ouro current bytes') as never;
+
+type Consumed = Parser & { [CONSUMER]?: ParserConsumer | null; [CURRENT]?: Uint8Array | null };
 
 /**
  * Feeds a parser what a connection brings, in place: what `parser.consume` does with Node's own handles. No Buffer, no `data` event, no
@@ -37,34 +40,28 @@ type Consumed = Parser & { [CONSUMER]?: ParserConsumer | null };
  */
 class ParserConsumer implements Consumer {
   readonly handle: StreamHandle;
-  readonly #parser: Parser;
+  readonly #parser: Consumed;
   readonly #onExecute: number;
   readonly #inPlace: boolean;
-  #current: Uint8Array | null = null;
 
-  constructor(handle: StreamHandle, parser: Parser, onExecute: number, inPlace: boolean) {
+  constructor(handle: StreamHandle, parser: Consumed, onExecute: number, inPlace: boolean) {
     this.handle = handle;
     this.#parser = parser;
     this.#onExecute = onExecute;
     this.#inPlace = inPlace;
   }
 
-  /** A copy of what is being parsed, for what follows the head of an upgrade. */
-  get current(): Buffer {
-    return Buffer.from(this.#current ?? []);
-  }
-
   data(source: Uint8Array, at: number, length: number): void {
     const bytes = this.#inPlace ? source.subarray(at, at + length) : source.slice(at, at + length);
     const parser = this.#parser;
-    this.#current = bytes;
+    parser[CURRENT] = bytes;
     try {
       const result = parser.execute(bytes);
       if (result === undefined) return;
       const then = parser[this.#onExecute] as ((result: number | Error) => void) | null | undefined;
       if (typeof then === 'function') then.call(parser, result);
     } finally {
-      this.#current = null;
+      parser[CURRENT] = null;
     }
   }
 }
@@ -138,7 +135,9 @@ function make(): Consume | null {
     consumer.handle.consume(null);
   };
   prototype.getCurrentBuffer = function (this: Consumed): Buffer {
-    return this[CONSUMER]?.current ?? getCurrentBuffer.call(this);
+    const current = this[CURRENT];
+    // A copy: what follows the head of an upgrade is kept.
+    return current === undefined || current === null ? getCurrentBuffer.call(this) : Buffer.from(current);
   };
 
   return (handle, socket) => {

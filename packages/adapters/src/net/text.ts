@@ -43,5 +43,6 @@ const ENCODERS = new Map<unknown, Encoder>([
 export function encoderOf(encoding: unknown): Encoder | undefined {
   if (encoding === 'latin1') return LATIN1;
   if (encoding === 'utf8') return UTF8;
-  return ENCODERS.get(encoding);
+  // Any case will do, and is passed on as it was given.
+  return ENCODERS.get(encoding) ?? ENCODERS.get(String(encoding).toLowerCase());
 }
