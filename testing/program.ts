@@ -5,6 +5,8 @@ import { fileURLToPath } from 'node:url';
 /** The root of the checkout, where `@ouro/*` resolve. */
 export const root: string = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 
+const SLOWER = process.env.OURO_SANITIZED === undefined ? 1 : 4;
+
 /** How a program ended. */
 export interface Ended {
   readonly code: number | null;
@@ -22,7 +24,7 @@ export interface ProgramOptions {
   readonly args?: readonly string[];
   readonly env?: NodeJS.ProcessEnv;
   readonly input?: string;
-  /** Ended by SIGKILL after so long. @default 20_000 */
+  /** Ended by SIGKILL after so long, four times as long with the sanitizers. @default 20_000 */
   readonly limitMs?: number;
 }
 
@@ -63,7 +65,7 @@ export function runCommand(
     child.stderr.on('data', (data: Buffer) => err.push(data));
     child.stdin.on('error', () => {});
     child.stdin.end(input);
-    const timer = setTimeout(() => child.kill('SIGKILL'), limitMs);
+    const timer = setTimeout(() => child.kill('SIGKILL'), limitMs * SLOWER);
     child.on('error', failed);
     child.on('close', (code, signal) => {
       clearTimeout(timer);
