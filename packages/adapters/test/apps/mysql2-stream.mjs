@@ -1,4 +1,4 @@
 import { mysql2Stream } from '@ouro/adapters';
-import { work } from './work/mysql2.mjs';
+import { work } from './queries/mysql2.mjs';
 
 export const result = await work({ stream: mysql2Stream });

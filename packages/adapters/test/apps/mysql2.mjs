@@ -1,3 +1,3 @@
-import { work } from './work/mysql2.mjs';
+import { work } from './queries/mysql2.mjs';
 
 export const result = await work({});

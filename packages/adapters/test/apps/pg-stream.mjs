@@ -1,4 +1,4 @@
 import { pgStream } from '@ouro/adapters';
-import { work } from './work/pg.mjs';
+import { work } from './queries/pg.mjs';
 
 export const result = await work({ stream: pgStream });

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { work } from './work/pg.mjs';
+import { work } from './queries/pg.mjs';
 
 export const result = await work({
   host: 'localhost',

@@ -1,3 +1,3 @@
-import { work } from './work/pg.mjs';
+import { work } from './queries/pg.mjs';
 
 export const result = await work({});
