@@ -220,6 +220,6 @@ export class Sender implements BatchEnd {
   close(): void {
     const r = reactor();
     // Behind the sends in the queue: they have had their chance before this is looked at.
-    for (const { slot } of this.#flying) r.cancel(slot, r.slots.generations[slot]);
+    for (const { slot } of this.#flying) r.cancel(slot);
   }
 }

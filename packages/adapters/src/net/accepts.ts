@@ -122,6 +122,6 @@ export class Accepts implements Completion, BatchEnd {
     }
     const r = reactor();
     r.setRef(this.#slot, true);
-    r.cancel(this.#slot, r.slots.generations[this.#slot]);
+    r.cancel(this.#slot);
   }
 }

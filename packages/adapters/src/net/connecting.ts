@@ -40,7 +40,6 @@ export class Connecting implements Completion, BatchEnd {
       return;
     }
     this.#closed = then;
-    const r = reactor();
-    r.cancel(this.#slot, r.slots.generations[this.#slot]);
+    reactor().cancel(this.#slot);
   }
 }

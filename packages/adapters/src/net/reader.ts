@@ -345,8 +345,7 @@ export class Reader implements Completion, BatchEnd {
   #cancel(slot: number): void {
     if (this.#stopping) return;
     this.#stopping = true;
-    const r = reactor();
-    r.cancel(slot, r.slots.generations[slot]);
+    reactor().cancel(slot);
   }
 
   /** Does not begin before `release`: somebody else takes what is there. */

@@ -327,8 +327,7 @@ export class Writer implements Completion, BatchEnd {
     if (this.dirty) forgetFlush(this);
     if (this.#slot >= 0) {
       // Behind the send in the queue: it has had its chance before this is looked at.
-      const r = reactor();
-      r.cancel(this.#slot, r.slots.generations[this.#slot]);
+      reactor().cancel(this.#slot);
       return;
     }
     this.flush();

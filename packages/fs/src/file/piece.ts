@@ -49,8 +49,7 @@ export class Piece implements Completion {
 
   giveUp(): void {
     if (this.slot < 0) return;
-    const r = reactor();
-    r.cancel(this.slot, r.slots.generations[this.slot]);
+    reactor().cancel(this.slot);
   }
 }
 

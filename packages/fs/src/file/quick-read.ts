@@ -101,8 +101,7 @@ export class QuickRead extends Future<number> implements Completion, Listed {
     if (this.#slot < 0 || this.#cancelled) return;
     this.#cancelled = true;
     this.#reason = reason;
-    const r = reactor();
-    r.cancel(this.#slot, r.slots.generations[this.#slot]);
+    reactor().cancel(this.#slot);
   }
 }
 awaitFast(QuickRead);

@@ -102,8 +102,7 @@ class Shot implements Completion {
   cancel(): void {
     if (this.stopping) return;
     this.stopping = true;
-    const r = reactor();
-    r.cancel(this.slot, r.slots.generations[this.slot]);
+    reactor().cancel(this.slot);
   }
 }
 

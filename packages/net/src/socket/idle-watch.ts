@@ -104,7 +104,6 @@ export class IdleWatch implements Completion {
   stop(): void {
     this.#stopped = true;
     if (this.#slot < 0) return;
-    const r = reactor();
-    r.cancel(this.#slot, r.slots.generations[this.#slot]);
+    reactor().cancel(this.#slot);
   }
 }

@@ -19,8 +19,7 @@ export class Insistent<T> extends Operation<T> {
   #insist(pause: number): void {
     const then = (): void => {
       if (!this.inFlight) return;
-      const r = reactor();
-      r.cancel(this.slot, r.slots.generations[this.slot]);
+      reactor().cancel(this.slot);
       this.#insist(Math.min(pause * 2, LONGEST_PAUSE_MS));
     };
     sleep(pause, { ref: this.refed }).then(then, () => {}); // without more ops nothing can be cancelled either

@@ -26,8 +26,7 @@ export abstract class ReceiveInFlight implements Completion {
     const { slot } = this;
     if (slot < 0 || this.stopping) return;
     this.stopping = true;
-    const r = reactor();
-    r.cancel(slot, r.slots.generations[slot]);
+    reactor().cancel(slot);
   }
 
   abstract complete(result: number, flags: number): void;

@@ -38,8 +38,7 @@ export class Vigil implements Completion {
     this.#wanted = false;
     if (this.#slot < 0 || this.#ending) return;
     this.#ending = true;
-    const r = reactor();
-    r.cancel(this.#slot, r.slots.generations[this.#slot]);
+    reactor().cancel(this.#slot);
   }
 
   complete(): void {

@@ -352,8 +352,12 @@ export class Reactor {
     this.words[SQ_TAIL]++;
   }
 
-  /** Asks the kernel to give up the op in `slot`. Its own completion, ECANCELED or not, still comes. */
-  cancel(slot: number, generation: number): void {
+  /**
+   * Asks the kernel to give up the op in `slot`. Its own completion, ECANCELED or not, still comes.
+   *
+   * @param generation of that op, where the slot may have another one by now. @default that of the op it has
+   */
+  cancel(slot: number, generation: number = this.slots.generations[slot]): void {
     this.#roomForOne();
     const at = this.#nextIgnored(IORING_OP_ASYNC_CANCEL, 0);
     this.#sqes[at + 4] = slot;

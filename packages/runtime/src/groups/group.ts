@@ -140,8 +140,7 @@ export class Member implements Completion, Attached {
   /** Asks once more. False if it has ended. */
   giveUpAgain(): boolean {
     if (this.slot < 0) return false;
-    const r = reactor();
-    r.cancel(this.slot, r.slots.generations[this.slot]);
+    reactor().cancel(this.slot);
     return true;
   }
 

@@ -33,7 +33,6 @@ export class Deadline implements Completion {
   /** The target has settled. */
   clear(): void {
     if (this.#slot < 0) return;
-    const r = reactor();
-    r.cancel(this.#slot, r.slots.generations[this.#slot]);
+    reactor().cancel(this.#slot);
   }
 }

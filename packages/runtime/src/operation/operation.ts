@@ -346,8 +346,7 @@ export class Operation<T> extends Future<T> implements Completion, Listed {
     const rare = this.#own();
     rare.cancelled = true;
     rare.reason = reason;
-    const r = reactor();
-    r.cancel(this.slot, r.slots.generations[this.slot]);
+    reactor().cancel(this.slot);
   }
 }
 awaitFast(Operation);

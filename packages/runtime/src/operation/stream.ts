@@ -255,8 +255,7 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, Cancellab
 
   #giveUp(): boolean {
     if (this.#slot < 0) return false;
-    const r = reactor();
-    r.cancel(this.#slot, r.slots.generations[this.#slot]);
+    reactor().cancel(this.#slot);
     return true;
   }
 

@@ -122,10 +122,7 @@ export class Inbox
     if (this.#over) return;
     this.#over = true;
     for (const each of this.#above.splice(0)) each.delete(this);
-    if (this.#slot >= 0) {
-      const r = reactor();
-      r.cancel(this.#slot, r.slots.generations[this.#slot]);
-    }
+    if (this.#slot >= 0) reactor().cancel(this.#slot);
     const waiter = error === null ? undefined : this.#waiters.shift();
     if (waiter === undefined) this.#error = error;
     else waiter.reject(error);

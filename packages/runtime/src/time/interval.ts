@@ -144,8 +144,7 @@ export class Interval implements AsyncIterableIterator<number, undefined>, Cance
 
   #cancel(): boolean {
     if (this.#slot < 0) return false;
-    const r = reactor();
-    r.cancel(this.#slot, r.slots.generations[this.#slot]);
+    reactor().cancel(this.#slot);
     return true;
   }
 
