@@ -1,7 +1,8 @@
 import { cross, runEchoPlan, timing } from '../harness/echo.ts';
+import { hooked } from '../harness/hooked.ts';
 import type { Options } from '../harness/options.ts';
 import type { Report } from '../harness/report.ts';
-import { hooked, type ServerProgram, servers } from '../harness/servers.ts';
+import { type ServerProgram, servers } from '../harness/servers.ts';
 
 const OURO = { runtime: 'node', file: 'bench/dist/workers/udp-ouro.js' } as const;
 const NODE = { runtime: 'node', file: 'bench/peers/node-dgram-echo.mjs' } as const;

@@ -4,7 +4,14 @@ import { needed, ROOT } from './paths.ts';
 import type { Command } from './pinning.ts';
 
 /** Node's option that puts a program on the ring, as its environment. */
-export const HOOK: string = `NODE_OPTIONS=--import=${pathToFileURL(join(ROOT, 'packages/adapters/dist/register.js')).href}`;
+const HOOK = `NODE_OPTIONS=--import=${pathToFileURL(join(ROOT, 'packages/adapters/dist/register.js')).href}`;
+
+/** The environment of a program of Node's with only one face on the ring. */
+export const hooked = (face: 'net' | 'dgram'): readonly string[] => [
+  HOOK,
+  `OURO_ADAPTERS=${face}`,
+  'OURO_DRIVER=uring',
+];
 
 /** A way to run a program of Node's. */
 export interface Hooked {

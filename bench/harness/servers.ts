@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import type { EchoServer } from './echo.ts';
-import { HOOK, HOOKED } from './hooked.ts';
+import { HOOKED, hooked } from './hooked.ts';
 import { type NativeProgram, program } from './native.ts';
 import { chosen, type Options } from './options.ts';
 import { BENCH, needed } from './paths.ts';
@@ -21,13 +21,6 @@ export interface ServerProgram {
 
 const ADDRESS = ['--host', '127.0.0.1', '--port', '0'] as const;
 const OURO_ECHO = { runtime: 'node', file: 'examples/dist/echo.js' } as const;
-
-/** The environment of a server of Node's with the register hook of `@ouro/adapters`. */
-export const hooked = (face: 'net' | 'dgram'): readonly string[] => [
-  HOOK,
-  `OURO_ADAPTERS=${face}`,
-  'OURO_DRIVER=uring',
-];
 
 const TCP: readonly ServerProgram[] = [
   { ...OURO_ECHO, name: 'ouro', env: ['OURO_DRIVER=uring'] },
