@@ -1,8 +1,9 @@
 import { defineConfig } from 'vitest/config';
+import { sanitized } from './testing/sanitized.ts';
 
 const report = process.env.OURO_REPORT;
 /** With the sanitizers a program takes a second to start, and all that it does takes several times as long. */
-const LIMIT_MS = process.env.OURO_SANITIZED === undefined ? 30_000 : 180_000;
+const LIMIT_MS = sanitized ? 180_000 : 30_000;
 
 export default defineConfig({
   test: {

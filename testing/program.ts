@@ -1,11 +1,12 @@
 import { spawn } from 'node:child_process';
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { sanitized } from './sanitized.ts';
 
 /** The root of the checkout, where `@ouro/*` resolve. */
 export const root: string = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 
-const SLOWER = process.env.OURO_SANITIZED === undefined ? 1 : 4;
+const SLOWER = sanitized ? 4 : 1;
 
 /** How a program ended. */
 export interface Ended {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { start } from '../../testing/beside.ts';
 import { runCommand } from '../../testing/program.ts';
+import { sanitized } from '../../testing/sanitized.ts';
 import { noise } from './noise.ts';
 
 const program = 'examples/dist/cat.js';
@@ -111,7 +112,7 @@ describe('cat', () => {
       return Number((await runCommand(['bash', '-c', source, 'bash', ...command])).stderr) / 1024;
     };
     // (AddressSanitizer keeps what has been freed, 256 MiB of it.)
-    const most = process.env.OURO_SANITIZED === undefined ? 50 : 350;
+    const most = sanitized ? 350 : 50;
     expect((await mebibytes(big)) - (await mebibytes(join(dir, 'noise-1')))).toBeLessThan(most);
   });
 

@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
 import { type Ended, type ProgramOptions, runProgram } from '../../../testing/program.ts';
+import { sanitized } from '../../../testing/sanitized.ts';
 import { HOOK, temporaryDirectory } from './support.ts';
 
 // Each test starts a program, some of them dozens of workers, which takes its time on a busy machine.
@@ -176,7 +177,7 @@ const workers = (rounds: number, body: string, end: string): string => `
 `;
 
 describe('a worker gives back its sockets, its ring and its memory', () => {
-  const rounds = process.env.OURO_SANITIZED === undefined ? 4 : 2;
+  const rounds = sanitized ? 2 : 4;
   const counted = async (body: string, end: string): Promise<unknown> => {
     const { code, signal, stdout, stderr } = await runProgram(workers(rounds, body, end), {
       flags: ['--no-warnings', ...HOOK],

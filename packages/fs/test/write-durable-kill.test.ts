@@ -4,11 +4,12 @@ import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { root } from '../../../testing/program.ts';
+import { sanitized } from '../../../testing/sanitized.ts';
 import { temporaryDirectory } from './support.ts';
 
 const dir = temporaryDirectory();
 /** (With a sanitizer each writer takes a second to begin.) */
-const KILLS = process.env.OURO_SANITIZED === undefined ? 200 : 20;
+const KILLS = sanitized ? 20 : 200;
 const SIDE_BY_SIDE = 4;
 
 /** Writes version after version of a file, and says each that has been written. */

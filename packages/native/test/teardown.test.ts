@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { runProgram } from '../../../testing/program.ts';
+import { sanitized } from '../../../testing/sanitized.ts';
 
 /** Puts ops of every kind in flight: a sleep, a pipe read, an accept, a connection being received from and sent to. */
 const IN_FLIGHT = `
@@ -166,7 +167,7 @@ describe('a worker gives back its ring, its memory and its descriptors', () => {
   const clean = { fds: 0, rings: 0, grown: false };
 
   // (With a sanitizer each takes a second to begin.)
-  const times = process.env.OURO_SANITIZED === undefined ? 200 : 40;
+  const times = sanitized ? 40 : 200;
 
   it(`${times} times when it is terminated with ops in flight`, async () => {
     const { stdout, stderr } = await runProgram(

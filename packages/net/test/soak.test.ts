@@ -1,8 +1,9 @@
 import { describe, it } from 'vitest';
+import { sanitized } from '../../../testing/sanitized.ts';
 import { soak } from './soak.ts';
 
 /** (With a sanitizer they take ten times as long.) */
-const MANY = process.env.OURO_SANITIZED === undefined ? 5_000 : 1_000;
+const MANY = sanitized ? 1_000 : 5_000;
 const CONNECTIONS = Number(process.env.OURO_SOAK_CONNECTIONS ?? MANY);
 const SEED = Number(process.env.OURO_SOAK_SEED ?? Date.now() % 2 ** 31);
 

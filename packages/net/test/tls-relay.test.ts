@@ -8,11 +8,12 @@ import type { Duplex } from 'node:stream';
 import tls from 'node:tls';
 import { copyBidirectional, TcpListener, TcpStream, type TlsServerOptions } from '@ouro/net';
 import { afterAll, beforeAll, describe, it } from 'vitest';
+import { sanitized } from '../../../testing/sanitized.ts';
 import { bytes, dial, leavesNothing, Random } from './support.ts';
 import { BOTH } from './tcp-support.ts';
 
 const SEED = Number(process.env.OURO_SOAK_SEED ?? Date.now() % 2 ** 31);
-const CLIENTS = process.env.OURO_SANITIZED === undefined ? 90 : 30;
+const CLIENTS = sanitized ? 30 : 90;
 const AT_ONCE = 10;
 const MOST_BYTES = 400_000;
 /** After so many milliseconds somebody who waits for nothing hangs up. */

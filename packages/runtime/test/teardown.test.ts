@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { runProgram } from '../../../testing/program.ts';
+import { sanitized } from '../../../testing/sanitized.ts';
 
 /** Puts chains, batches, intervals, streams, timed ops, pools and direct descriptors in flight. */
 const BUSY = `
@@ -136,7 +137,7 @@ const workers = (count: number, body: string, end: string): string => `
 describe('a worker gives back its ring, its memory and its descriptors', () => {
   const clean = { fds: 0, rings: 0, errors: [], grown: false };
   const limit = { limitMs: 300_000 };
-  const times = process.env.OURO_SANITIZED === undefined ? 200 : 40;
+  const times = sanitized ? 40 : 200;
 
   it(`${times} times when it is terminated with chains, batches, intervals and timed ops in flight`, async () => {
     const { stdout, stderr } = await runProgram(
@@ -213,7 +214,7 @@ describe('a worker gives back its ring, its memory and its descriptors', () => {
       expect(stderr).toBe('');
       expect(JSON.parse(stdout)).toEqual(clean);
       // Three rounds, which took 5 seconds each; with the sanitizers they may take that long for other reasons.
-      if (process.env.OURO_SANITIZED === undefined) expect(performance.now() - begin).toBeLessThan(12_000);
+      if (!sanitized) expect(performance.now() - begin).toBeLessThan(12_000);
     },
     110_000,
   );
