@@ -1,9 +1,17 @@
+import { writeFileSync } from 'node:fs';
 import { defineConfig } from 'vitest/config';
 import { sanitized } from './testing/sanitized.ts';
 
 const report = process.env.OURO_REPORT;
 /** With the sanitizers a program takes a second to start, and all that it does takes several times as long. */
 const LIMIT_MS = sanitized ? 180_000 : 30_000;
+
+/** Vitest's report has no room for errors outside of all tests. */
+const outside = {
+  onTestRunEnd(_modules: unknown, errors: readonly unknown[]): void {
+    if (errors.length > 0) writeFileSync(`${report}.errors`, `${errors.length}\n`);
+  },
+};
 
 export default defineConfig({
   test: {
@@ -12,6 +20,6 @@ export default defineConfig({
     pool: 'forks',
     testTimeout: LIMIT_MS,
     hookTimeout: LIMIT_MS,
-    reporters: report === undefined ? ['default'] : ['default', ['json', { outputFile: report }]],
+    reporters: report === undefined ? ['default'] : ['default', ['json', { outputFile: report }], outside],
   },
 });

@@ -45,14 +45,15 @@ function merged(first, again) {
 
 /** Runs vitest with these arguments, and ends this script with its exit code if a test fails. */
 export function runTests(args, env = {}) {
+  const report = process.env.OURO_REPORT;
+  if (report !== undefined) rmSync(`${report}.errors`, { force: true });
   const status = vitest(args, env);
   if (status === 0) return;
-  const report = process.env.OURO_REPORT;
   if (report === undefined || !existsSync(report)) process.exit(status);
   const first = JSON.parse(readFileSync(report, 'utf8'));
   const files = first.testResults.filter((result) => result.status === 'failed').map(({ name }) => name);
-  // With no failed test it failed for something else: an error outside of all tests.
-  if (files.length === 0 || files.length > MOST_FILES) process.exit(status);
+  // An error outside of all tests (vitest.config.ts notes it) would not be seen again where only some files run.
+  if (existsSync(`${report}.errors`) || files.length === 0 || files.length > MOST_FILES) process.exit(status);
   console.log(`\nonce more, by themselves:\n${files.map((file) => `  ${file}\n`).join('')}`);
   const second = `${report}.again`;
   const filters = args.filter((argument) => argument.startsWith('-'));
