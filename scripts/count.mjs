@@ -4,6 +4,8 @@ import { join } from 'node:path';
 
 const folder = process.argv[2] ?? 'reports';
 const files = readdirSync(folder);
+/** Characters of each failure's message that are shown: whoever reads only the end of a log is to see what went wrong. */
+const MESSAGE = 1_000;
 const total = { passed: 0, failed: 0, skipped: 0 };
 
 for (const file of files.filter((name) => name.endsWith('.json'))) {
@@ -15,6 +17,13 @@ for (const file of files.filter((name) => name.endsWith('.json'))) {
       ({ status, assertionResults }) => status === 'failed' && assertionResults.length === 0,
     ).length;
   total.skipped += report.numPendingTests + (report.numTodoTests ?? 0);
+  for (const { name, message, assertionResults } of report.testResults.filter(({ status }) => status === 'failed')) {
+    const failed = assertionResults.filter(({ status }) => status === 'failed');
+    for (const { fullName, failureMessages } of failed) {
+      console.log(`failed in ${file}: ${fullName}\n  ${failureMessages.join('\n').slice(0, MESSAGE).replaceAll('\n', '\n  ')}`);
+    }
+    if (failed.length === 0) console.log(`failed in ${file}: ${name}\n  ${String(message).slice(0, MESSAGE)}`);
+  }
   for (const name of report.unsteady ?? [])
     console.log(`failed at first, passed by itself: ${file}: ${name}`);
 }
