@@ -52,8 +52,8 @@ export function runCommand(
   { env = {}, input = '', limitMs = 20_000 }: Pick<ProgramOptions, 'env' | 'input' | 'limitMs'> = {},
 ): Promise<Ended> {
   const [file = '', ...args] = command;
-  // Only Node has the sanitized addon; other programs do not get along with a sanitizer they were not built for.
-  const runsNode = command.some((part) => part.includes(process.execPath));
+  // Only Node has the sanitized addon; other programs do not get along with a sanitizer they were not built for. (npm is Node.)
+  const runsNode = file === 'npm' || command.some((part) => part.includes(process.execPath));
   const bare = runsNode ? {} : { LD_PRELOAD: '' };
   return new Promise((done, failed) => {
     const child = spawn(file, args, {

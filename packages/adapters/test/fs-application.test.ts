@@ -6,8 +6,8 @@ vi.setConfig({ testTimeout: 120_000 });
 /** What npm would pack, and what it says of who has served it. */
 async function pack(env: NodeJS.ProcessEnv): Promise<{ readonly files: string; readonly stderr: string }> {
   const command = ['npm', 'pack', './packages/fs', '--dry-run', '--json', '--offline'];
-  const { code, stdout, stderr } = await runCommand(command, { env, limitMs: 100_000 });
-  expect({ code, stderr }).toMatchObject({ code: 0 });
+  const { code, signal, stdout, stderr } = await runCommand(command, { env, limitMs: 100_000 });
+  expect({ code, signal }, stderr).toEqual({ code: 0, signal: null });
   return { files: stdout, stderr };
 }
 
