@@ -9,7 +9,9 @@ const LIMIT_MS = sanitized ? 180_000 : 30_000;
 /** Vitest's report has no room for errors outside of all tests. */
 const outside = {
   onTestRunEnd(_modules: unknown, errors: readonly unknown[]): void {
-    if (errors.length > 0) writeFileSync(`${report}.errors`, `${errors.length}\n`);
+    if (errors.length === 0) return;
+    const told = errors.map((error) => (error as Error | null)?.stack ?? JSON.stringify(error));
+    writeFileSync(`${report}.errors`, JSON.stringify(told));
   },
 };
 

@@ -5,6 +5,9 @@ import { join } from 'node:path';
 import { rolldown } from 'rolldown';
 import { entriesOf, root } from './lib.mjs';
 
+/** What the hook of the adapters needs at the start of every program, and shares with what it loads later: one file. */
+const HOOK = /adapters\/src\/(in-place|options|stats|\w+\/(originals|places|binding|internals))\.ts$/;
+
 /** Bundles every package into its `dist`, where nothing else of JavaScript stays. */
 export async function bundlePackages() {
   for (const name of readdirSync(join(root, 'packages'))) {
@@ -35,6 +38,7 @@ export async function bundlePackages() {
       format: 'esm',
       entryFileNames: '[name].js',
       chunkFileNames: 'shared-[name].js',
+      codeSplitting: { groups: [{ name: 'hook', test: HOOK }] },
       keepNames: true,
       sourcemap: true,
     });

@@ -17,15 +17,24 @@ for (const file of files.filter((name) => name.endsWith('.json'))) {
       ({ status, assertionResults }) => status === 'failed' && assertionResults.length === 0,
     ).length;
   total.skipped += report.numPendingTests + (report.numTodoTests ?? 0);
-  for (const { name, message, assertionResults } of report.testResults.filter(({ status }) => status === 'failed')) {
+  for (const { name, message, assertionResults } of report.testResults.filter(
+    ({ status }) => status === 'failed',
+  )) {
     const failed = assertionResults.filter(({ status }) => status === 'failed');
     for (const { fullName, failureMessages } of failed) {
-      console.log(`failed in ${file}: ${fullName}\n  ${failureMessages.join('\n').slice(0, MESSAGE).replaceAll('\n', '\n  ')}`);
+      console.log(
+        `failed in ${file}: ${fullName}\n  ${failureMessages.join('\n').slice(0, MESSAGE).replaceAll('\n', '\n  ')}`,
+      );
     }
-    if (failed.length === 0) console.log(`failed in ${file}: ${name}\n  ${String(message).slice(0, MESSAGE)}`);
+    if (failed.length === 0)
+      console.log(`failed in ${file}: ${name}\n  ${String(message).slice(0, MESSAGE)}`);
   }
   for (const name of report.unsteady ?? [])
     console.log(`failed at first, passed by itself: ${file}: ${name}`);
+}
+for (const file of files.filter((name) => name.endsWith('.errors'))) {
+  for (const error of JSON.parse(readFileSync(join(folder, file), 'utf8')))
+    console.log(`outside of all tests: ${file}: ${error.slice(0, MESSAGE)}`);
 }
 for (const file of files.filter((name) => name.endsWith('.check'))) {
   const name = file.slice(0, -'.check'.length);

@@ -103,6 +103,7 @@ export async function buildSanitized() {
 /** The modules of a package that others import or that are run, as its manifest names them: `op/read` for `./dist/op/read.js`. */
 export function entriesOf(manifest) {
   const imported = Object.values(manifest.exports ?? {}).map((entry) => entry.default);
+  const inside = Object.values(manifest.imports ?? {});
   const run = (manifest.sideEffects || []).filter((path) => path.startsWith('./dist/'));
-  return [...imported, ...run].map((path) => relative('dist', path).replace(/\.js$/, ''));
+  return [...imported, ...inside, ...run].map((path) => relative('dist', path).replace(/\.js$/, ''));
 }

@@ -16,6 +16,16 @@ function vitest(args, env) {
   return status ?? 1;
 }
 
+/** What vitest says of itself when a machine is so busy that its processes do not hear of each other in time: nothing of the tests. */
+const OF_VITEST = /\[vitest-(worker|pool)\]: Timeout/;
+
+/** Errors outside of all tests. */
+function errorsOutside(report) {
+  const path = `${report}.errors`;
+  const errors = existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : [];
+  return errors.filter((error) => !OF_VITEST.test(error));
+}
+
 const failedIn = ({ assertionResults, name }) => {
   const failed = assertionResults.filter(({ status }) => status === 'failed');
   return failed.length > 0 ? failed.map(({ fullName }) => fullName) : [name];
@@ -53,7 +63,13 @@ export function runTests(args, env = {}) {
   const first = JSON.parse(readFileSync(report, 'utf8'));
   const files = first.testResults.filter((result) => result.status === 'failed').map(({ name }) => name);
   // An error outside of all tests (vitest.config.ts notes it) would not be seen again where only some files run.
-  if (existsSync(`${report}.errors`) || files.length === 0 || files.length > MOST_FILES) process.exit(status);
+  const errors = errorsOutside(report);
+  if (errors.length > 0 || files.length > MOST_FILES) process.exit(status);
+  if (files.length === 0) {
+    // It was nothing but vitest's own errors, if there were any.
+    if (existsSync(`${report}.errors`)) return;
+    process.exit(status);
+  }
   console.log(`\nonce more, by themselves:\n${files.map((file) => `  ${file}\n`).join('')}`);
   const second = `${report}.again`;
   const filters = args.filter((argument) => argument.startsWith('-'));

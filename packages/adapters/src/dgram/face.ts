@@ -1,5 +1,6 @@
 import dgram from 'node:dgram';
-import { prepareDgram, replace } from './install.ts';
+import { replace } from '../in-place.ts';
+import { prepareDgram } from './prepare.ts';
 import { type Bind, bindByNode, binding, bindingSync, bindSyncByNode, keepScope } from './socket.ts';
 
 type Arguments = ConstructorParameters<typeof dgram.Socket>;

@@ -1,5 +1,5 @@
 import cluster from 'node:cluster';
-import dgram from 'node:dgram';
+import type dgram from 'node:dgram';
 import { reactor } from '@ouro/runtime/driver';
 import { Scope } from '../net/scope.ts';
 import { tally } from '../stats.ts';
@@ -10,6 +10,7 @@ import {
   type SocketState,
   stateOf,
 } from './internals.ts';
+import { originals } from './originals.ts';
 import { UdpHandle } from './udp-handle.ts';
 
 const binds = tally('dgram', 'bind');
@@ -100,9 +101,7 @@ export function bindingSync(node: DgramInternals, original: Bind): Bind {
   };
 }
 
-const prototype = dgram.Socket.prototype as unknown as { readonly bind: Bind; readonly bindSync?: Bind };
-
 /** As Node has it. */
-export const bindByNode: Bind = prototype.bind;
+export const bindByNode: Bind = originals.bind as Bind;
 /** The same, from 24 on. */
-export const bindSyncByNode: Bind | undefined = prototype.bindSync;
+export const bindSyncByNode: Bind | undefined = originals.bindSync as Bind | undefined;

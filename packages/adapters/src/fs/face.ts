@@ -1,5 +1,5 @@
 import nodeFs from 'node:fs';
-import { prepare } from './install.ts';
+import { prepare } from './prepare.ts';
 import { asked } from './scope.ts';
 import { whole, wholePromised } from './whole.ts';
 

@@ -1,7 +1,7 @@
 import { close } from '@ouro/runtime/driver';
 import type { FsBinding, NativeFileHandle } from './binding.ts';
-import { ring } from './replace.ts';
 import { noteClosing } from './scope.ts';
+import { ring } from './serving.ts';
 
 /** The native half of FileHandles whose descriptor the ring has opened: the ring closes it, too. */
 export function ringFileHandles({ FileHandle }: FsBinding): (fd: number) => NativeFileHandle {

@@ -11,8 +11,8 @@ import {
 import { lengthOf, nothing, Op, opKind } from '@ouro/runtime/driver';
 import type { Memory } from './memory.ts';
 import { ownMemory, stretch, toFill, toRead } from './memory.ts';
-import type { Service } from './replace.ts';
 import { noteClosing, noteOpened, servesDescriptor, servesPaths } from './scope.ts';
+import type { Service } from './serving.ts';
 import { STAT_BIGINTS, STAT_NUMBERS } from './stat-values.ts';
 
 const CLOSE = opKind<void>('close', { decode: nothing });
@@ -165,21 +165,21 @@ export function services(wrap: (fd: number) => unknown): readonly Service[] {
     {
       name: 'openFileHandle',
       shown: 'FileHandle open',
-      arity: 3,
+
       op: openPath,
       value: (fd) => wrap(opened(fd)),
       // Of a pipe that nobody reads: a thread waits.
       alsoAsksNode: ENXIO,
     },
-    { name: 'read', arity: 5, op: readInto, stillThere: holds },
-    { name: 'writeBuffer', shown: 'write', arity: 5, op: writeFrom, stillThere: holds },
-    { name: 'writeString', shown: 'write', arity: 4, op: writeText },
-    { name: 'writeBuffers', shown: 'writev', arity: 3, op: writeSeveral, stillThere: holdsAll },
-    { name: 'stat', arity: 2, op: (args) => statPath(args, 0) },
-    { name: 'lstat', arity: 2, op: (args) => statPath(args, AT_SYMLINK_NOFOLLOW) },
+    { name: 'read', op: readInto, stillThere: holds },
+    { name: 'writeBuffer', shown: 'write', op: writeFrom, stillThere: holds },
+    { name: 'writeString', shown: 'write', op: writeText },
+    { name: 'writeBuffers', shown: 'writev', op: writeSeveral, stillThere: holdsAll },
+    { name: 'stat', op: (args) => statPath(args, 0) },
+    { name: 'lstat', op: (args) => statPath(args, AT_SYMLINK_NOFOLLOW) },
     {
       name: 'fstat',
-      arity: 2,
+
       op: ([fd, bigint]) => {
         if (!servesDescriptor(fd)) return null;
         return bigint === true ? statAs(STAT_BIGINTS, fd) : statAs(STAT_NUMBERS, fd);
@@ -187,24 +187,24 @@ export function services(wrap: (fd: number) => unknown): readonly Service[] {
     },
     {
       name: 'access',
-      arity: 2,
+
       op: ([path, mode]) => {
         // Whether it is there: without a thread, mostly. What else is asked takes one.
         const plain = mode === 0 ? pathOf(path) : null;
         return plain === null ? null : faccessat(plain, 0);
       },
     },
-    { name: 'readlink', arity: 2, op: namedBy(readlinkat) },
-    { name: 'realpath', arity: 2, op: namedBy(realpathat) },
-    { name: 'fsync', arity: 1, op: ([fd]) => (servesDescriptor(fd) ? fsync(fd) : null) },
-    { name: 'fdatasync', arity: 1, op: ([fd]) => (servesDescriptor(fd) ? fdatasync(fd) : null) },
+    { name: 'readlink', op: namedBy(readlinkat) },
+    { name: 'realpath', op: namedBy(realpathat) },
+    { name: 'fsync', op: ([fd]) => (servesDescriptor(fd) ? fsync(fd) : null) },
+    { name: 'fdatasync', op: ([fd]) => (servesDescriptor(fd) ? fdatasync(fd) : null) },
   ];
   // Workers close at their end what their programs have left open, by a list that is Node's own: what it has not opened
   // or closed itself would be on it wrongly.
   if (!isMainThread) return always;
   return [
     ...always,
-    { name: 'open', arity: 3, op: openPath, value: opened, alsoAsksNode: ENXIO },
-    { name: 'close', arity: 1, op: ([fd]) => closing(fd) },
+    { name: 'open', op: openPath, value: opened, alsoAsksNode: ENXIO },
+    { name: 'close', op: ([fd]) => closing(fd) },
   ];
 }

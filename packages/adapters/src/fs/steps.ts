@@ -1,5 +1,6 @@
 import nodeFs from 'node:fs';
-import type { Call, FsBinding } from './binding.ts';
+import type { Call } from './binding.ts';
+import type { Places } from './places.ts';
 
 // A whole file as one op of ours has no steps that anybody could see. Whoever has put something of their own under Node's functions
 // (a mock of the binding, another getter of FileHandle) is to find all steps there: then whole files are Node's, step by step.
@@ -8,16 +9,16 @@ import type { Call, FsBinding } from './binding.ts';
 const STEPS = ['open', 'openFileHandle', 'fstat', 'read', 'writeBuffer', 'writeString', 'close'] as const;
 
 let calls: Record<string, Call> | null = null;
-let ours: readonly Call[] = [];
+let ours: readonly (Call | undefined)[] = [];
 /** What FileHandles inherit from, which nothing but one of them leads to. */
 let prototype: object | null = null;
 let descriptorGetter: unknown;
 let learning = false;
 
-/** Notes what is under Node's functions now that ours are there. */
-export function noteSteps(binding: FsBinding): void {
+/** Notes what of ours is under Node's functions. */
+export function noteSteps({ binding, places }: Places): void {
   calls = binding.calls;
-  ours = STEPS.map((name) => binding.calls[name]);
+  ours = STEPS.map((name) => places.get(name)?.stub);
 }
 
 const getterOf = (of: object): unknown => Object.getOwnPropertyDescriptor(of, 'fd')?.get;

@@ -1,19 +1,14 @@
-import nodeFs from 'node:fs';
+import type nodeFs from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { readFile, type WriteFileOptions, writeFile } from '@ouro/fs';
+import { type Callable, inPlaceOf } from '../in-place.ts';
 import { type Tally, tally } from '../stats.ts';
-import { ring } from './replace.ts';
+import { originals as node } from './originals.ts';
+import { ring } from './serving.ts';
 import { handleStepsAreOurs, stepsAreOurs } from './steps.ts';
 
 // Whole files as one op of ours each, where Node takes four or five steps. Only what is usual is: a path, an encoding, a mode. All
 // else, and all that is wrong, is Node's, step by step.
-
-/** Node's own, taken before anything is put in their places. */
-const node = {
-  readFile: nodeFs.readFile,
-  writeFile: nodeFs.writeFile,
-  promised: { readFile: nodeFs.promises.readFile, writeFile: nodeFs.promises.writeFile },
-} as const;
 
 const READS = tally('fs', 'readFile');
 const WRITES = tally('fs', 'writeFile');
@@ -30,7 +25,6 @@ function isForNode({ code, syscall }: NodeJS.ErrnoException): boolean {
 }
 
 type Callback = (error: Error | null, value?: unknown) => void;
-type Callable = (this: unknown, ...args: unknown[]) => unknown;
 
 /** A path that is in order; null if it is for Node to look at. */
 function pathOf(path: unknown): string | Buffer | null {
@@ -151,16 +145,6 @@ function promising(
 
 const readBegins: Begin = ([path], options) => reading(path, options);
 const writeBegins: Begin = ([path, data], options) => writing(path, data, options);
-
-/** A function of ours with the type, the name and the length of Node's. */
-function inPlaceOf<F extends object>(original: F, ours: Callable): F {
-  const { name, length } = original as { name?: string; length?: number };
-  Object.defineProperties(ours, {
-    name: { value: name, configurable: true },
-    length: { value: length, configurable: true },
-  });
-  return ours as unknown as F;
-}
 
 /** In the places of those of `node:fs`. */
 export const whole: Pick<typeof nodeFs, 'readFile' | 'writeFile'> = {

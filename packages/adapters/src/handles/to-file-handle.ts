@@ -3,7 +3,7 @@ import { File } from '@ouro/fs';
 import { invalidType, reactor, systemError } from '@ouro/runtime/driver';
 import { fsBinding, type NativeFileHandle } from '../fs/binding.ts';
 import { ringFileHandles } from '../fs/file-handle.ts';
-import { prepare } from '../fs/install.ts';
+import { prepare } from '../fs/prepare.ts';
 import { noteOpened } from '../fs/scope.ts';
 
 type FileHandleClass = new (native: NativeFileHandle) => FileHandle;

@@ -1,9 +1,9 @@
 import net from 'node:net';
 import { TcpListener, type TcpStream, type UnixListener, UnixStream } from '@ouro/net';
 import { invalidType, reactor } from '@ouro/runtime/driver';
-import { prepare } from '../net/install.ts';
 import type { Internals } from '../net/internals.ts';
 import { PipeHandle } from '../net/pipe-handle.ts';
+import { prepare } from '../net/prepare.ts';
 import { TcpHandle } from '../net/tcp-handle.ts';
 
 function known(): Internals {

@@ -1,6 +1,6 @@
 import http from 'node:http';
 import { callable, connectTo, listenOnRing } from '../net/face.ts';
-import { prepareHttp } from './install.ts';
+import { prepareHttp } from './prepare.ts';
 
 /** `http.Server`, on the ring. */
 class RingServer extends http.Server {}

@@ -2,6 +2,7 @@ import net from 'node:net';
 import { reactor } from '@ouro/runtime/driver';
 import { tally } from '../stats.ts';
 import type { Internals, NativeHandle } from './internals.ts';
+import { originals } from './originals.ts';
 import { PipeHandle } from './pipe-handle.ts';
 import { StreamHandle } from './stream-handle.ts';
 import { TcpHandle } from './tcp-handle.ts';
@@ -38,7 +39,7 @@ function targetOf(args: readonly unknown[]): Target {
 }
 
 /** `net.Socket.prototype.connect` as Node has it. */
-const connectByNode = net.Socket.prototype.connect as unknown as Connect;
+const connectByNode = originals.connect as Connect;
 
 /** Gives a socket that is to connect a handle of ours, unless it has one, or Node is to serve it. */
 function prepare(node: Internals, socket: SocketParts, { path, port }: Target): void {
@@ -85,14 +86,4 @@ export function prepareAttempts(node: Internals): void {
     (handle as NativeHandle).close();
     reinitialize.call(this, new TcpHandle(node, false));
   };
-}
-
-/** Puts our handle under all sockets that connect. */
-export function installClient(node: Internals): void {
-  Object.defineProperty(net.Socket.prototype, 'connect', {
-    value: connecting(node),
-    writable: true,
-    configurable: true,
-    enumerable: true,
-  });
 }

@@ -1,6 +1,6 @@
 import net from 'node:net';
 import { type Connect, connecting } from './client.ts';
-import { prepare } from './install.ts';
+import { prepare } from './prepare.ts';
 import { type Listen2, listenByNode, listening } from './server.ts';
 
 let listen2: Listen2 | undefined;

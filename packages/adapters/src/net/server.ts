@@ -1,8 +1,9 @@
 import cluster from 'node:cluster';
-import net from 'node:net';
+import type net from 'node:net';
 import { reactor } from '@ouro/runtime/driver';
 import { tally } from '../stats.ts';
 import type { Internals } from './internals.ts';
+import { originals } from './originals.ts';
 import { PipeHandle } from './pipe-handle.ts';
 import { TcpHandle } from './tcp-handle.ts';
 
@@ -98,10 +99,5 @@ export function listening(node: Internals, original: Listen2): Listen2 {
   };
 }
 
-/** `net.Server.prototype.listen` as Node has it. */
-export const listenByNode: Listen2 = (net.Server.prototype as unknown as ServerParts)._listen2;
-
-/** Puts our handle under all servers that listen. */
-export function installServer(node: Internals): void {
-  (net.Server.prototype as unknown as ServerParts)._listen2 = listening(node, listenByNode);
-}
+/** `_listen2` as Node has it. */
+export const listenByNode: Listen2 = originals.listen2 as Listen2;

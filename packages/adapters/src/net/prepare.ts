@@ -1,10 +1,9 @@
 import { consuming } from '../http/consume.ts';
-import { installClient, prepareAttempts } from './client.ts';
+import { prepareAttempts } from './client.ts';
 import { type Internals, internals } from './internals.ts';
 import { errnoException } from './node-util.ts';
 import { installPassing, installSpawning } from './passing.ts';
 import { PipeHandle } from './pipe-handle.ts';
-import { installServer } from './server.ts';
 import { setErrnoException } from './stream-handle.ts';
 import { TcpHandle } from './tcp-handle.ts';
 import { installTls } from './tls.ts';
@@ -40,16 +39,4 @@ export function prepare(): Internals | null {
   installTls();
   consuming();
   return prepared;
-}
-
-let installed = false;
-
-/** Puts handles of ours under all of `net.Socket` and `net.Server`, for this thread. */
-export function install(): void {
-  if (installed) return;
-  installed = true;
-  const node = prepare();
-  if (node === null) return;
-  installServer(node);
-  installClient(node);
 }

@@ -1,4 +1,4 @@
-import { install as installNet, prepare } from '../net/install.ts';
+import { prepare } from '../net/prepare.ts';
 import { setAfterConnection } from '../net/stream-handle.ts';
 import { consuming } from './consume.ts';
 
@@ -10,10 +10,4 @@ export function prepareHttp(): void {
   prepared = true;
   const consume = consuming();
   if (consume !== null) setAfterConnection(consume);
-}
-
-/** Brings `net` along, which carries it. */
-export function install(): void {
-  installNet();
-  prepareHttp();
 }
