@@ -4,7 +4,7 @@ import { rethrow } from './ticks.ts';
 /** Somebody who has something for the kernel. */
 export interface Dirty {
   dirty: boolean;
-  flush(): void;
+  flush(alone?: boolean): void;
   /** The same without the ring: the process ends. */
   flushNow(): void;
 }
@@ -22,7 +22,7 @@ function flushAll(): void {
     if (!each.dirty) continue;
     each.dirty = false;
     try {
-      each.flush();
+      each.flush(all.length === 1);
     } catch (error) {
       rethrow(error);
     }

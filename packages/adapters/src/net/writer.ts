@@ -178,9 +178,17 @@ export class Writer implements Completion, BatchEnd {
     this.#segments.push({ address, length: used, hold: null, stage, bytes: null, sent: 0, done: null });
   }
 
-  /** Hands what there is to the kernel, unless a send is in flight. */
-  flush(): void {
+  /**
+   * Hands what there is to the kernel, unless a send is in flight.
+   *
+   * @param alone whether nobody else has something in this turn: one system call then costs less than an op and its completion
+   */
+  flush(alone = false): void {
     if (this.#slot >= 0) return;
+    if (alone && this.#stage !== null && this.#segments.length === 0 && this.#closed === null) {
+      // (What fails is told by the op, as ever.)
+      this.#sendAtOnce([]);
+    }
     this.#closeStage();
     const segments = this.#segments;
     if (segments.length === 0) {
