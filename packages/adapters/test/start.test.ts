@@ -126,6 +126,7 @@ describe('the first call', () => {
       console.log(JSON.stringify([
         fs.readFile === readFile, promises.readFile === fsp.readFile, fs.promises.writeFile === fsp.writeFile,
         readFile.name, readFile.length, fsp.readFile.name, fsp.readFile.length,
+        fsp.readFile.constructor.name, fsp.writeFile.constructor.name, readFile.constructor.name,
         net.Socket.prototype.connect.name, net.Server.prototype._listen2.length,
       ]));`;
     const without = (await told(source, { flags: [] })) as unknown[];
@@ -147,6 +148,16 @@ describe('the first call', () => {
       await new Promise((done) => net.connect(1, '127.0.0.1').on('error', done));
       console.log(mine);`;
     expect(await told(source, { env: { OURO_ADAPTERS: 'fs,net' } })).toBe(2);
+  });
+
+  it('is made whatever a program does to stacks', async () => {
+    const source = `
+      import fsp from 'node:fs/promises';
+      Error.prepareStackTrace = () => { throw new Error('no stack today'); };
+      const first = (await (await fsp.open('/')).stat()).isDirectory();
+      Error.stackTraceLimit = 0;
+      console.log(first && (await fsp.readFile('/dev/null')).length === 0);`;
+    expect(await told(source)).toBe(true);
   });
 
   it('of a binding that somebody mocks goes through the mock, step by step', async () => {

@@ -4,4 +4,7 @@ import { serveEverywhere } from './scope.ts';
 
 export { whole, wholePromised } from './whole.ts';
 
-if (prepare()) serveEverywhere();
+/** Serves all calls of this thread from here on. */
+export function begin(): void {
+  if (prepare()) serveEverywhere();
+}

@@ -91,7 +91,11 @@ export function onFirstCall(callback: () => boolean): void {
 
 /** Whether Node's loader of ES modules is at work: what it reads is no reason to begin. */
 export function isLoader(): boolean {
-  return String(new Error('who asks?').stack).includes('node:internal/modules/esm/load:');
+  try {
+    return String(new Error('who asks?').stack).includes('node:internal/modules/esm/load:');
+  } catch {
+    return false; // the program's own `Error.prepareStackTrace`
+  }
 }
 
 /** Whether a call is one that a program has made. */

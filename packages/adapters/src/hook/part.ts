@@ -8,12 +8,17 @@ const require = createRequire(import.meta.url);
  */
 export class Part<T> {
   readonly #specifier: string;
+  readonly #onLoad: (loaded: T) => void;
   #loaded: T | null = null;
   #loading = false;
 
-  /** @param specifier a name of the package's own `imports` */
-  constructor(specifier: string) {
+  /**
+   * @param specifier a name of the package's own `imports`
+   * @param onLoad called once, before anybody gets it
+   */
+  constructor(specifier: string, onLoad: (loaded: T) => void = () => {}) {
     this.#specifier = specifier;
+    this.#onLoad = onLoad;
   }
 
   /** The part, or null where it cannot be had at once: then what is to be done now is Node's. */
@@ -30,7 +35,7 @@ export class Part<T> {
   #load(): void {
     this.#loading = true;
     try {
-      this.#loaded = require(this.#specifier) as T;
+      this.#take(require(this.#specifier) as T);
     } catch {
       // Where `require` knows no ES modules, or the program is importing one of them right now.
       this.#loadLater();
@@ -40,13 +45,15 @@ export class Part<T> {
   }
 
   #loadLater(): void {
-    import(this.#specifier).then(
-      (loaded: T) => {
-        this.#loaded = loaded;
-      },
-      () => {
+    import(this.#specifier)
+      .then((loaded: T) => this.#take(loaded))
+      .catch(() => {
         // All stays Node's.
-      },
-    );
+      });
+  }
+
+  #take(loaded: T): void {
+    this.#onLoad(loaded);
+    this.#loaded = loaded;
   }
 }
