@@ -8,6 +8,7 @@ const [name, ...args] = process.argv.slice(2);
 const source = join(root, 'examples', `${name}.ts`);
 if (name === undefined || !/^[a-z-]+$/.test(name) || !existsSync(source)) {
   const names = readdirSync(join(root, 'examples')).filter((file) => file.endsWith('.ts'));
+  if (name !== undefined) console.error(`no example is called '${name}'`);
   console.error(
     `usage: npm run example -- NAME [ARGUMENT …]\n  ${names.map((file) => file.slice(0, -3)).join('\n  ')}`,
   );

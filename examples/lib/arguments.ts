@@ -34,8 +34,9 @@ export function parse<T extends ParseArgsConfig>(
   }
   const { length } = loose.positionals;
   const [least, most] = operands;
-  if (length < least) misused(least === 1 ? 'an argument, please' : `${least} arguments, please`);
-  if (length > most) misused(`what is '${loose.positionals[most]}' for?`);
+  const [usage] = help.split('\n');
+  if (length < least) misused(`${least === 1 ? 'an argument' : `${least} arguments`}, please (${usage})`);
+  if (length > most) misused(`one argument too many: '${loose.positionals[most]}' (${usage})`);
   return parsed;
 }
 

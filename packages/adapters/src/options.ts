@@ -4,6 +4,9 @@ export const FACES = ['fs', 'net', 'http', 'dgram'] as const;
 /** One of `FACES`. `http` is `https` too. */
 export type Face = (typeof FACES)[number];
 
+/** What `OURO_DRIVER` and `ouro run --driver` take. */
+export const DRIVERS = ['uring', 'poll', 'fusion'] as const;
+
 /** What the environment says to the register hook. */
 export interface AdapterOptions {
   /** `OURO_ADAPTERS`: names with commas between them, or `none`. @default all */
@@ -16,8 +19,21 @@ function isFace(name: string): name is Face {
   return (FACES as readonly string[]).includes(name);
 }
 
-/** Reads the environment. @throws `ERR_OURO_ADAPTERS` for a name that is none, since a misspelt one would do nothing. */
+/** Refuses what somebody has misspelt. */
+function refuse(variable: string, known: readonly string[], given: string): never {
+  const names = `${known.slice(0, -1).join(', ')} and ${known[known.length - 1]}`;
+  const error = new Error(`${variable} knows ${names}, not '${given}'`);
+  throw Object.assign(error, { code: 'ERR_OURO_ADAPTERS' });
+}
+
+/**
+ * Reads the environment, `OURO_DRIVER` included: without an engine all calls would be Node's, and nobody would know why.
+ *
+ * @throws `ERR_OURO_ADAPTERS` for a name that is none, since a misspelt one would do nothing
+ */
 export function adapterOptions(environment: NodeJS.ProcessEnv): AdapterOptions {
+  const driver = environment.OURO_DRIVER || 'fusion';
+  if (!(DRIVERS as readonly string[]).includes(driver)) refuse('OURO_DRIVER', DRIVERS, driver);
   return { faces: facesOf(environment.OURO_ADAPTERS), stats: environment.OURO_ADAPTERS_STATS === '1' };
 }
 
@@ -28,10 +44,7 @@ export function facesOf(list: string | undefined): ReadonlySet<Face> {
   const faces = new Set<Face>();
   for (const part of list.split(',')) {
     const name = part.trim();
-    if (!isFace(name)) {
-      const error = new Error(`OURO_ADAPTERS knows ${FACES.join(', ')} and none, not '${name}'`);
-      throw Object.assign(error, { code: 'ERR_OURO_ADAPTERS' });
-    }
+    if (!isFace(name)) refuse('OURO_ADAPTERS', [...FACES, 'none'], name);
     faces.add(name);
   }
   return faces;

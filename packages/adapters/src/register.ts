@@ -10,6 +10,7 @@ import { hookFs } from './hook/fs.ts';
 import { hookHttp, hookNet } from './hook/net.ts';
 import { adapterOptions, type Face } from './options.ts';
 import { writeStats } from './stats-report.ts';
+import './timers.ts';
 
 /** In this order. */
 const HOOKS: Readonly<Record<Face, () => void>> = {

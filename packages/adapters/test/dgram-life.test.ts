@@ -190,10 +190,12 @@ describe('with the hook', () => {
       const child = spawn(process.execPath, ['-e', ${JSON.stringify(child)}, '--', String(receiver.address().port)], {
         stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
       });
+      // (Its end may be heard of before its message is.)
+      const exited = once(child, 'exit');
       child.send('here', shared);
       const [data, { port }] = await once(receiver, 'message');
       tell([String(data), port === shared.address().port]);
-      await once(child, 'exit');
+      await exited;
       shared.close();
       receiver.close();`);
     expect(result).toEqual(['from the child', true]);

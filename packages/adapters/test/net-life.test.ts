@@ -174,8 +174,9 @@ describe('what is written to a socket', () => {
     expect(result).toEqual([[false], true, 0]);
   });
 
-  it('fails at once, and is told of once, when the connection has been reset', async () => {
-    const result = await program(`
+  /** A connection whose peer resets it while the loop does not turn, so that nobody has seen it; then `write` writes. */
+  const afterReset = (write: string): Promise<unknown> =>
+    program(`
       import { Worker } from 'node:worker_threads';
       const reset = new Int32Array(new SharedArrayBuffer(4));
       const peer = new Worker(
@@ -194,15 +195,72 @@ describe('what is written to a socket', () => {
       const [socket] = await once(server, 'connection');
       const told = [];
       socket.on('error', (error) => told.push('error ' + error.code));
+      socket.on('end', () => told.push('end'));
+      socket.resume();
       peer.postMessage('reset');
-      // The loop does not turn before the writes, so that nobody has seen it.
       Atomics.wait(reset, 0, 0);
-      socket.write('small');
-      socket.write(Buffer.alloc(100_000), (error) => told.push('write ' + error?.code));
+      ${write}
       await once(socket, 'close').catch(() => {});
       await new Promise(setImmediate);
       tell([told, socket.destroyed]);
       server.close();`);
+
+  it('fails at once, and is told of once, when the connection has been reset', async () => {
+    const result = await afterReset(`
+      socket.write('small');
+      socket.write(Buffer.alloc(100_000), (error) => told.push('write ' + error?.code));`);
     expect(result).toEqual([['write ECONNRESET', 'error ECONNRESET'], true]);
+  });
+
+  it.each([
+    ['written', `socket.write('small');`],
+    ['written last', `socket.end('small');`],
+    ['written a turn before its end', `socket.write('small'); setImmediate(() => socket.end());`],
+  ])('that is little does not hide a reset behind an end (%s)', async (_how, write) => {
+    expect(await afterReset(write)).toEqual([['error ECONNRESET'], true]);
+  });
+
+  it('arrives when a listener of the end of the process has written it', async () => {
+    const result = await program(`
+      import { spawn } from 'node:child_process';
+      const writer = \`
+        const client = require('net').connect(process.argv[1], '127.0.0.1', () => {
+          client.write('early ');
+          setTimeout(() => {
+            process.on('exit', () => client.write('late'));
+            process.exit();
+          }, 50);
+        });\`;
+      spawn(process.execPath, [...process.execArgv.filter((flag) => /^--import|register$/.test(flag)), '-e', writer, port], {
+        stdio: 'inherit',
+      });
+      const [socket] = await once(server, 'connection');
+      tell(String(await all(socket)));
+      server.close();`);
+    expect(result).toBe('early late');
+  });
+});
+
+describe('sockets of a test that has replaced the timers before there was one', () => {
+  it('connect, carry bytes and close', async () => {
+    const source = `
+      import { once } from 'node:events';
+      import fs from 'node:fs';
+      import net from 'node:net';
+      const never = () => ({ ref() {}, unref() {}, hasRef: () => false });
+      Object.assign(globalThis, { setImmediate: never, setTimeout: never, setInterval: never });
+      const server = net.createServer((socket) => socket.end('hello')).listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      const client = net.connect(server.address().port, '127.0.0.1');
+      let got = '';
+      client.on('data', (chunk) => { got += chunk; });
+      await once(client, 'close');
+      // One that has no descriptor yet.
+      const early = net.connect(server.address().port, 'localhost').destroy();
+      await once(early, 'close');
+      server.close();
+      await once(server, 'close');
+      fs.writeSync(1, JSON.stringify(got));`;
+    expect(await told(source, { env: { OURO_ADAPTERS: 'net' } })).toBe('hello');
   });
 });

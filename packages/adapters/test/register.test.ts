@@ -31,6 +31,12 @@ describe('the register hook', () => {
     expect(stderr).toContain("OURO_ADAPTERS knows fs, net, http, dgram and none, not 'nat'");
   });
 
+  it('refuses a driver that is none, with which all would be Node\u2019s and nobody would know', async () => {
+    const { code, stderr } = await runProgram('', { flags: HOOK, env: { OURO_DRIVER: 'urnig' } });
+    expect(code).toBe(1);
+    expect(stderr).toContain("OURO_DRIVER knows uring, poll and fusion, not 'urnig'");
+  });
+
   it.each([
     ['--require', { args: ['--require', '@ouro/adapters/register'], env: {} }],
     ['--import', { args: [...HOOK], env: {} }],

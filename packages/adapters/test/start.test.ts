@@ -116,6 +116,17 @@ describe('the first call', () => {
     expect(await told(source, { env: { OURO_ADAPTERS: '' } })).toMatchObject(expected);
   });
 
+  it('by import is ours as well, step by step', async () => {
+    const source = `
+      import { createRequire } from 'node:module';
+      import { readFile } from '@ouro/adapters/fs/promises';
+      const { length } = await readFile('/proc/self/stat');
+      const { stats } = createRequire(process.cwd() + '/')('@ouro/adapters');
+      const { 'FileHandle open': opens, read } = stats().fs;
+      console.log(JSON.stringify([length > 0, opens.ours, read.ours > 0, read.node]));`;
+    expect(await told(source, { flags: [] })).toEqual([true, 1, true, 0]);
+  });
+
   it('is the same whatever it was taken by, and keeps its name and length', async () => {
     const source = `
       import fs, { readFile, promises } from 'node:fs';
@@ -150,14 +161,43 @@ describe('the first call', () => {
     expect(await told(source, { env: { OURO_ADAPTERS: 'fs,net' } })).toBe(2);
   });
 
-  it('is made whatever a program does to stacks', async () => {
+  it.each([
+    ['throw', `throw new Error('no stack today');`],
+    ['give something strange', 'return Object.create(null);'],
+    ['count', 'return String(++asked);'],
+  ])('is made without the stacks of the program, which may %s', async (_what, prepare) => {
     const source = `
       import fsp from 'node:fs/promises';
-      Error.prepareStackTrace = () => { throw new Error('no stack today'); };
+      let asked = 0;
+      const mine = () => { ${prepare} };
+      Error.prepareStackTrace = mine;
+      const { length } = await fsp.readFile('/dev/null');
       const first = (await (await fsp.open('/')).stat()).isDirectory();
       Error.stackTraceLimit = 0;
-      console.log(first && (await fsp.readFile('/dev/null')).length === 0);`;
-    expect(await told(source)).toBe(true);
+      await fsp.stat('/');
+      console.log(JSON.stringify([length, first, asked, Error.prepareStackTrace === mine, Error.stackTraceLimit]));`;
+    expect(await told(source)).toEqual([0, true, 0, true, 0]);
+  });
+
+  it('is ours although the program has names with # and a resolver of its own', async () => {
+    const own = join(directory, 'own.cjs');
+    writeFileSync(own, 'module.exports = { mine: true, part: "mine" };');
+    const program = join(directory, 'aliases.cjs');
+    writeFileSync(
+      program,
+      `const Module = require('node:module');
+       const resolve = Module._resolveFilename;
+       Module._resolveFilename = function (name, ...rest) {
+         return resolve.call(this, name.startsWith('#') ? ${JSON.stringify(own)} : name, ...rest);
+       };
+       const { mine } = require('#fs');
+       require('fs').readFile('/dev/null', (error, data) => console.log(mine, error, data.length));`,
+    );
+    const { stdout, stderr } = await runCommand([process.execPath, ...HOOK, program], {
+      env: { OURO_ADAPTERS: 'fs', OURO_ADAPTERS_STATS: '1' },
+    });
+    expect(stdout).toBe('true null 0\n');
+    expect(stderr).toMatch(/^fs\.readFile +1 +0$/m);
   });
 
   it('of a binding that somebody mocks goes through the mock, step by step', async () => {

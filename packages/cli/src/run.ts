@@ -1,10 +1,10 @@
 import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
-import { FACES, facesOf } from '@ouro/adapters';
+import { DRIVERS, FACES, facesOf } from '@ouro/adapters';
 import { say } from './output.ts';
 import { misused } from './words.ts';
 
-const HELP = `usage: ouro run [--only ${FACES.join(',')}] [--driver uring|poll|fusion] [--stats] [NODE-OPTION …] APP [ARGUMENT …]
+const HELP = `usage: ouro run [--only ${FACES.join(',')}] [--driver ${DRIVERS.join('|')}] [--stats] [NODE-OPTION …] APP [ARGUMENT …]
 
 Runs a program that knows nothing of ouro with its files and sockets on the ring: node --import @ouro/adapters/register APP.
 
@@ -14,7 +14,6 @@ Runs a program that knows nothing of ouro with its files and sockets on the ring
 
 Other options in front of the program are Node's: those with a value as --name=value.`;
 
-const DRIVERS = ['uring', 'poll', 'fusion'];
 /** Asked of the program: the parent only passes them on. */
 const PASSED_ON = ['SIGTERM', 'SIGHUP', 'SIGUSR2'] as const;
 /** Sent by a terminal to the whole group: the program has it already. */
@@ -60,7 +59,7 @@ function planOf(args: readonly string[]): Plan | 'help' {
       environment.OURO_ADAPTERS = only;
     } else if (name === '--driver') {
       const driver = valueOfOption(option);
-      if (!DRIVERS.includes(driver))
+      if (!(DRIVERS as readonly string[]).includes(driver))
         throw new Misuse(`--driver takes ${DRIVERS.join(', ')}, not '${driver}'`);
       environment.OURO_DRIVER = driver;
     } else nodeOptions.push(option);

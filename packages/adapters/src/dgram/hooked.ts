@@ -2,6 +2,9 @@
 import { prepareDgram } from './prepare.ts';
 import { type Bind, bindByNode, binding, bindingSync, bindSyncByNode, scopeOf } from './socket.ts';
 
+/** Which part this is. */
+export const part = 'dgram';
+
 const node = prepareDgram();
 
 /** Ours, in the places of Node's. */

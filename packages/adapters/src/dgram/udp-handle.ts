@@ -23,6 +23,7 @@ import { fillName, type Name } from '../net/names.ts';
 import { Scope } from '../net/scope.ts';
 import { callBack } from '../net/ticks.ts';
 import { tally } from '../stats.ts';
+import { soon } from '../timers.ts';
 import { type RemoteInfo, remoteInfo, sockaddr } from './addresses.ts';
 import type { NativeUdp } from './internals.ts';
 import { type DatagramListener, Receiver } from './receiver.ts';
@@ -278,7 +279,7 @@ export class UdpHandle extends UdpSettings implements DatagramListener {
     const fd = this.descriptor;
     this.descriptor = -1;
     if (fd < 0) {
-      setImmediate(done);
+      soon(done);
       return;
     }
     let waiting = 2;

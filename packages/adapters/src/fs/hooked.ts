@@ -2,6 +2,9 @@
 import { prepare } from './prepare.ts';
 import { serveEverywhere } from './scope.ts';
 
+/** Which part this is. */
+export const part = 'fs';
+
 export { whole, wholePromised } from './whole.ts';
 
 /** Serves all calls of this thread from here on. */

@@ -51,6 +51,9 @@ const ON_DESCRIPTORS: ReadonlySet<PlaceName> = new Set([
   'close',
 ] as const);
 
+/** The loader is not further away than that. */
+const FRAMES = 12;
+
 /** How a call is to answer: by this request, or by a promise. */
 export type Asked = CallbackRequest | symbol;
 
@@ -89,13 +92,26 @@ export function onFirstCall(callback: () => boolean): void {
   first = callback;
 }
 
+/** Where this is called from, by no code of the program: it may have put some of its own under `Error`. */
+function stack(): string {
+  const { prepareStackTrace, stackTraceLimit } = Error;
+  const had = Object.hasOwn(Error, 'prepareStackTrace');
+  Reflect.set(Error, 'prepareStackTrace', undefined);
+  Reflect.set(Error, 'stackTraceLimit', FRAMES);
+  try {
+    return String(new Error('who asks?').stack);
+  } catch {
+    return '';
+  } finally {
+    if (had) Reflect.set(Error, 'prepareStackTrace', prepareStackTrace);
+    else Reflect.deleteProperty(Error, 'prepareStackTrace');
+    Reflect.set(Error, 'stackTraceLimit', stackTraceLimit);
+  }
+}
+
 /** Whether Node's loader of ES modules is at work: what it reads is no reason to begin. */
 export function isLoader(): boolean {
-  try {
-    return String(new Error('who asks?').stack).includes('node:internal/modules/esm/load:');
-  } catch {
-    return false; // the program's own `Error.prepareStackTrace`
-  }
+  return stack().includes('node:internal/modules/esm/load:');
 }
 
 /** Whether a call is one that a program has made. */

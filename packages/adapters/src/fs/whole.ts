@@ -4,6 +4,7 @@ import { readFile, type WriteFileOptions, writeFile } from '@ouro/fs';
 import { type Callable, inPlaceOf } from '../in-place.ts';
 import { type Tally, tally } from '../stats.ts';
 import { originals as node } from './originals.ts';
+import { asked } from './scope.ts';
 import { ring } from './serving.ts';
 import { handleStepsAreOurs, stepsAreOurs } from './steps.ts';
 
@@ -108,7 +109,7 @@ function withCallback(
     const callback = args[before + 1] || options;
     const usual = typeof callback === 'function' && args.length <= before + 2 && stepsAreOurs();
     const promise = usual ? begin(args, options === callback ? undefined : options) : null;
-    const asNode = (): unknown => Reflect.apply(original, this, args);
+    const asNode = (): unknown => asked(() => Reflect.apply(original, this, args));
     if (promise === null) {
       counters.node++;
       asNode();
@@ -128,7 +129,7 @@ function promising(
 ): Callable {
   return async (...args) => {
     const promise = handleStepsAreOurs() ? begin(args, args[before]) : null;
-    const asNode = (): unknown => Reflect.apply(original, undefined, args);
+    const asNode = (): unknown => asked(() => Reflect.apply(original, undefined, args));
     if (promise === null) {
       counters.node++;
       return asNode();

@@ -14,7 +14,7 @@ export function hookDgram(): void {
   const node = dgramInternals();
   if (hooked || node === null) return;
   hooked = true;
-  const part = new Part<Served>('#dgram');
+  const part = new Part<Served>('dgram');
   noteContexts(node.UDP.prototype, part);
   const { prototype } = dgram.Socket;
   const { bind, bindSync } = originals;

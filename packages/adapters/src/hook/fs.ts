@@ -9,7 +9,7 @@ type Served = typeof import('../fs/hooked.ts');
 /** Puts `node:fs` and `node:fs/promises` of this thread on the ring. */
 export function hookFs(): void {
   if (takePlaces() === null) return;
-  const part = new Part<Served>('#fs', (loaded) => loaded.begin());
+  const part = new Part<Served>('fs', (loaded) => loaded.begin());
   onFirstCall(() => part.get() !== null);
   const { readFile, writeFile, promised } = originals;
   nodeFs.readFile = lazily(readFile, () => part.get()?.whole.readFile);

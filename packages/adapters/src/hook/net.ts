@@ -13,7 +13,7 @@ let http = false;
 export function hookNet(): void {
   if (hooked) return;
   hooked = true;
-  const part = new Part<Served>('#net', (loaded) => {
+  const part = new Part<Served>('net', (loaded) => {
     if (http) loaded.prepareHttp();
   });
   const { listen2, connect } = originals;

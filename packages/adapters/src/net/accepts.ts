@@ -15,6 +15,7 @@ import {
   SOCK_CLOEXEC,
 } from '@ouro/native/abi';
 import { type BatchEnd, type Completion, reactor } from '@ouro/runtime/driver';
+import { after } from '../timers.ts';
 import { callBack } from './ticks.ts';
 
 const HEAD = IORING_OP_ACCEPT | (IORING_ACCEPT_MULTISHOT << 16);
@@ -73,7 +74,7 @@ export class Accepts implements Completion, BatchEnd {
   }
 
   #rest(): void {
-    this.#pause ??= setTimeout(() => {
+    this.#pause ??= after(() => {
       this.#pause = null;
       this.#arm();
     }, PAUSE_MS);

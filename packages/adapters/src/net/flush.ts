@@ -13,6 +13,7 @@ const settled = Promise.resolve();
 let waiting: Dirty[] = [];
 let scheduled = false;
 let watching = false;
+let exiting = false;
 
 function flushAll(): void {
   scheduled = false;
@@ -40,12 +41,24 @@ function flushSoon(): void {
  * the kernel, the rest is sent.
  */
 function flushAtExit(): void {
+  exiting = true;
   existingReactor()?.flush();
   for (const each of waiting) if (each.dirty) each.flushNow();
 }
 
+/** Whether the process is ending already. */
+function isExiting(): boolean {
+  return (process as { _exiting?: boolean })._exiting === true;
+}
+
 /** Has one flushed when the code that runs now is over: everybody who writes in one turn is flushed together. */
 export function flushLater(dirty: Dirty): void {
+  if (exiting || isExiting()) {
+    // A listener of the end has written: no turn follows.
+    existingReactor()?.flush();
+    dirty.flushNow();
+    return;
+  }
   dirty.dirty = true;
   waiting.push(dirty);
   if (scheduled) return;

@@ -3,6 +3,9 @@ import { type Connect, connecting } from './client.ts';
 import { prepare } from './prepare.ts';
 import { type Listen2, listenByNode, listening } from './server.ts';
 
+/** Which part this is. */
+export const part = 'net';
+
 const node = prepare();
 
 /** Ours, in the places of Node's; null on a Node that we do not know. */

@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import { EBADF, EINVAL, ENOTCONN, SO_LINGER, SOL_SOCKET } from '@ouro/native/abi';
 import { lengthOf, reactor } from '@ouro/runtime/driver';
 import { tally } from '../stats.ts';
+import { soon } from '../timers.ts';
 import { cut, cutAt } from './chunks.ts';
 import { Closing } from './closing.ts';
 import type { Internals } from './internals.ts';
@@ -430,7 +431,7 @@ export abstract class StreamHandle implements ReadListener, WriteListener {
     const done = (): void => this.#afterClose(then);
     const fd = this.descriptor;
     if (fd < 0) {
-      setImmediate(done);
+      soon(done);
       return;
     }
     let waiting = 3;

@@ -18,6 +18,7 @@ import {
   TCP_NODELAY,
 } from '@ouro/native/abi';
 import { reactor } from '@ouro/runtime/driver';
+import { soon } from '../timers.ts';
 import { EndpointHandle } from './endpoint-handle.ts';
 import type { Internals } from './internals.ts';
 import { fillName, type Name } from './names.ts';
@@ -110,7 +111,7 @@ export class TcpHandle extends EndpointHandle {
     if (typeof bytes === 'number') return bytes;
     if (this.#delayed !== 0) {
       const errno = this.#delayed;
-      setImmediate(() => this.connectEnded(request, errno));
+      soon(() => this.connectEnded(request, errno));
       return 0;
     }
     const fd = this.#socket(bytes.length === SOCKADDR_IN6_BYTES ? AF_INET6 : AF_INET);

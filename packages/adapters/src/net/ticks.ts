@@ -1,5 +1,4 @@
-// As they are now: tests replace them by clocks of their own.
-const { setImmediate: soon } = globalThis;
+import { soon } from '../timers.ts';
 
 /** A call of the program that has thrown: loud, and without losing what others get in the same batch. */
 export function rethrow(error: unknown): void {

@@ -127,11 +127,8 @@ export class Writer implements Completion, BatchEnd {
   queue(pieces: readonly Uint8Array[], done: (errno: number) => void): number {
     let sent = this.#slot < 0 && this.#segments.length === 0 ? this.#sendAtOnce(pieces) : 0;
     if (sent < 0) {
-      // Whoever writes this is told; what had been taken as written goes with it.
-      if (this.#stage !== null) giveStage(this.#stage);
-      this.#stage = null;
-      this.#unsent = 0;
-      this.#error = sent;
+      // Whoever writes this is told.
+      this.#refused(sent);
       return sent;
     }
     this.#closeStage();
@@ -170,6 +167,14 @@ export class Writer implements Completion, BatchEnd {
     return sent - ofStage;
   }
 
+  /** Nothing can be sent any more; what had been taken as written goes with it. */
+  #refused(errno: number): void {
+    if (this.#stage !== null) giveStage(this.#stage);
+    this.#stage = null;
+    this.#unsent = 0;
+    this.#error = errno;
+  }
+
   #closeStage(): void {
     const stage = this.#stage;
     if (stage === null) return;
@@ -186,8 +191,13 @@ export class Writer implements Completion, BatchEnd {
   flush(alone = false): void {
     if (this.#slot >= 0) return;
     if (alone && this.#stage !== null && this.#segments.length === 0 && this.#closed === null) {
-      // (What fails is told by the op, as ever.)
-      this.#sendAtOnce([]);
+      // (The kernel tells once why a connection has ended: neither an op nor the receive would say it again.)
+      const sent = this.#sendAtOnce([]);
+      if (sent < 0) {
+        this.#refused(sent);
+        this.#listener.writeFailed(sent);
+        return;
+      }
     }
     this.#closeStage();
     const segments = this.#segments;
@@ -315,8 +325,17 @@ export class Writer implements Completion, BatchEnd {
     this.#shutdown = done;
     if (this.#slot >= 0) return;
     // What fits the socket's buffer, so that the end goes out right behind it.
-    if (this.#stage !== null && this.#segments.length === 0) this.#sendAtOnce([]);
-    this.flush();
+    const sent = this.#stage !== null && this.#segments.length === 0 ? this.#sendAtOnce([]) : 0;
+    if (sent >= 0) {
+      this.flush();
+      return;
+    }
+    this.#refused(sent);
+    this.#shutdown = null;
+    process.nextTick(() => {
+      if (this.#closed === null) this.#listener.writeFailed(sent);
+      done(sent);
+    });
   }
 
   // With a system call, because nothing is queued before it: the ring's op wakes a thread of the kernel for it.
