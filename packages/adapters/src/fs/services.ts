@@ -165,7 +165,6 @@ export function services(wrap: (fd: number) => unknown): readonly Service[] {
     {
       name: 'openFileHandle',
       shown: 'FileHandle open',
-
       op: openPath,
       value: (fd) => wrap(opened(fd)),
       // Of a pipe that nobody reads: a thread waits.
@@ -179,7 +178,6 @@ export function services(wrap: (fd: number) => unknown): readonly Service[] {
     { name: 'lstat', op: (args) => statPath(args, AT_SYMLINK_NOFOLLOW) },
     {
       name: 'fstat',
-
       op: ([fd, bigint]) => {
         if (!servesDescriptor(fd)) return null;
         return bigint === true ? statAs(STAT_BIGINTS, fd) : statAs(STAT_NUMBERS, fd);
@@ -187,7 +185,6 @@ export function services(wrap: (fd: number) => unknown): readonly Service[] {
     },
     {
       name: 'access',
-
       op: ([path, mode]) => {
         // Whether it is there: without a thread, mostly. What else is asked takes one.
         const plain = mode === 0 ? pathOf(path) : null;
