@@ -6,7 +6,8 @@ import { rolldown } from 'rolldown';
 import { entriesOf, root } from './lib.mjs';
 
 /** What the hook of the adapters needs at the start of every program, and shares with what it loads later: one file. */
-const HOOK = /adapters\/src\/(in-place|options|stats|timers|\w+\/(originals|places|binding|internals))\.ts$/;
+const HOOK =
+  /adapters\/src\/(in-place|node-binding|options|stats|timers|\w+\/(originals|places|binding|internals))\.ts$/;
 
 /** Bundles every package into its `dist`, where nothing else of JavaScript stays. */
 export async function bundlePackages() {

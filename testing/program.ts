@@ -46,6 +46,12 @@ export function runProgram(source: string, options: ProgramOptions = {}): Promis
   );
 }
 
+/** Whether `strace` is here and may look at programs. */
+export async function canTrace(): Promise<boolean> {
+  const ended = await runCommand(['strace', '-c', '-o', '/dev/null', 'true']).catch(() => null);
+  return ended?.code === 0;
+}
+
 /** Runs a command to its end, from the root of the checkout. */
 export function runCommand(
   command: readonly string[],

@@ -1,3 +1,5 @@
+import type { Driver } from '@ouro/runtime';
+
 /** Node modules, or families of them, that the hook can put on the ring. */
 export const FACES = ['fs', 'net', 'http', 'dgram'] as const;
 
@@ -5,7 +7,7 @@ export const FACES = ['fs', 'net', 'http', 'dgram'] as const;
 export type Face = (typeof FACES)[number];
 
 /** What `OURO_DRIVER` and `ouro run --driver` take. */
-export const DRIVERS = ['uring', 'poll', 'fusion'] as const;
+export const DRIVERS: readonly Driver[] = ['uring', 'poll', 'fusion'];
 
 /** What the environment says to the register hook. */
 export interface AdapterOptions {

@@ -1,14 +1,12 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
-import { runCommand } from '../../../testing/program.ts';
+import { canTrace, runCommand } from '../../../testing/program.ts';
 import { HOOK, temporaryDirectory, told } from './support.ts';
 
 vi.setConfig({ testTimeout: 120_000 });
 
 const directory = temporaryDirectory();
-
-const STRACE = (await runCommand(['strace', '-c', '-o', '/dev/null', 'true']).catch(() => null))?.code === 0;
 
 /** Which packages of ours a program opens modules of, when it runs with the hook. */
 async function loads(name: string, source: string): Promise<string[]> {
@@ -24,8 +22,7 @@ async function loads(name: string, source: string): Promise<string[]> {
   return [...new Set([...opened].map(([, from = '']) => from))].sort();
 }
 
-// (The loader of the sanitizers is traced as well, and takes long.)
-describe.skipIf(!STRACE)('what the hook loads', () => {
+describe.skipIf(!(await canTrace()))('what the hook loads', () => {
   writeFileSync(join(directory, 'imported.mjs'), 'export default 1;');
 
   it.each([

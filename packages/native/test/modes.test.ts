@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { explain } from '@ouro/native';
 import { describe, expect, it, vi } from 'vitest';
 import { describeOnRing, itOnRing } from '../../../testing/engine.ts';
-import { runCommand, runProgram } from '../../../testing/program.ts';
+import { canTrace, runProgram } from '../../../testing/program.ts';
 
 // The kernel's thread and the program's take turns where something else has the other CPU.
 vi.setConfig({ testTimeout: 110_000 });
@@ -128,10 +128,7 @@ describeOnRing('sqpoll')('SQPOLL', () => {
         return entersIn(readFileSync(summary, 'utf8'));
       };
       try {
-        const { code } = await runCommand(['strace', '-c', '-o', '/dev/null', 'true']).catch(() => ({
-          code: 1,
-        }));
-        if (code !== 0) context.skip('strace does not work here');
+        if (!(await canTrace())) context.skip('strace does not work here');
         const few = await enters(10);
         expect((await enters(5010)) - few).toBeLessThan(50);
       } finally {

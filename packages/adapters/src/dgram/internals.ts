@@ -1,4 +1,5 @@
-import { binding, type NativeHandle, symbolOf } from '../net/internals.ts';
+import { type NativeHandle, symbolOf } from '../net/internals.ts';
+import { binding, isRestricted } from '../node-binding.ts';
 
 /** `udp_wrap.UDP` as `dgram.js` uses it, as far as it matters here. */
 export interface NativeUdp extends NativeHandle {
@@ -55,8 +56,8 @@ export function ownerSymbolOf(handle: object): symbol | undefined {
 }
 
 function find(): DgramInternals | null {
-  // With the permission model Node's own handles ask whether they may.
-  if ('permission' in process && process.permission !== undefined) return null;
+  // Node's own handles ask whether they may.
+  if (isRestricted()) return null;
   try {
     const { UDP, constants } = binding('udp_wrap') as unknown as DgramInternals & {
       readonly constants: Readonly<Record<string, number>>;

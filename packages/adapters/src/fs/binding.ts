@@ -1,3 +1,5 @@
+import { binding } from '../node-binding.ts';
+
 /**
  * What Node's own `fs`, `fs/promises`, their streams and FileHandles stand on: a native object with one function for each
  * system call. They look its functions up at each call, so that what is put there serves all of them, and everything above it
@@ -33,26 +35,15 @@ export interface FsBinding {
 
 /** The binding, or null where this Node has none that we know. */
 export function fsBinding(): FsBinding | null {
-  const found = withoutWarning();
+  let found: unknown;
+  try {
+    found = binding('fs');
+  } catch {
+    return null;
+  }
   if (typeof found !== 'object' || found === null) return null;
   const { FSReqCallback, FileHandle, kUsePromises } = found as Partial<FsBinding>;
   if (typeof FSReqCallback !== 'function' || typeof FileHandle !== 'function') return null;
   if (typeof kUsePromises !== 'symbol' || typeof FileHandle.prototype.releaseFD !== 'function') return null;
   return { FSReqCallback, FileHandle, kUsePromises, calls: found as Record<string, Call> };
-}
-
-/** Asks for it. With `--pending-deprecation` the question is worth a warning, which is not the program's fault. */
-function withoutWarning(): unknown {
-  const { noDeprecation } = process;
-  const { binding } = process as { binding?: (name: string) => unknown };
-  if (typeof binding !== 'function') return null;
-  try {
-    process.noDeprecation = true;
-    return binding.call(process, 'fs');
-  } catch {
-    return null;
-  } finally {
-    if (noDeprecation === undefined) Reflect.deleteProperty(process, 'noDeprecation');
-    else process.noDeprecation = noDeprecation;
-  }
 }

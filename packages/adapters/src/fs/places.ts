@@ -1,5 +1,6 @@
 // The places in Node's binding where calls are ours to serve. What is put there is little: who serves comes to it later, when there
 // is a call to serve, or never.
+import { isRestricted } from '../node-binding.ts';
 import { type Call, type CallbackRequest, type FsBinding, fsBinding } from './binding.ts';
 
 /** Functions of the binding that may be served. */
@@ -154,9 +155,7 @@ function watched(stub: Call, all: Places): Call {
 }
 
 function make(): Places | null {
-  // The permission model knows nothing of the ring: with it all is Node's.
-  if ('permission' in process && process.permission !== undefined) return null;
-  const binding = fsBinding();
+  const binding = isRestricted() ? null : fsBinding();
   if (binding === null) return null;
   const { calls } = binding;
   const places = new Map<string, Place>();

@@ -16,7 +16,8 @@ export class Part<T extends Named> {
   readonly #name: T['part'];
   readonly #onLoad: (loaded: T) => void;
   #loaded: T | null = null;
-  #loading = false;
+  /** It is tried once. */
+  #asked = false;
 
   /**
    * @param name its name in the package's own `imports`, behind the `#`
@@ -34,12 +35,12 @@ export class Part<T extends Named> {
 
   /** The part, or null where it cannot be had at once: then what is to be done now is Node's. */
   get(): T | null {
-    if (this.#loaded === null && !this.#loading) this.#load();
+    if (!this.#asked) this.#load();
     return this.#loaded;
   }
 
   #load(): void {
-    this.#loading = true;
+    this.#asked = true;
     let url: string;
     try {
       url = import.meta.resolve(`#${this.#name}`);
@@ -67,6 +68,5 @@ export class Part<T extends Named> {
     if (loaded.part !== this.#name) throw new Error(`not the part '${this.#name}' of @ouro/adapters`);
     this.#onLoad(loaded);
     this.#loaded = loaded;
-    this.#loading = false;
   }
 }

@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module';
 import type { Socket } from 'node:net';
-import { binding } from '../net/internals.ts';
 import { type Consumer, StreamHandle } from '../net/stream-handle.ts';
+import { binding } from '../node-binding.ts';
 import { tally } from '../stats.ts';
 
 const consumed = tally('http', 'Server connection');

@@ -13,7 +13,6 @@ const settled = Promise.resolve();
 let waiting: Dirty[] = [];
 let scheduled = false;
 let watching = false;
-let exiting = false;
 
 function flushAll(): void {
   scheduled = false;
@@ -41,7 +40,6 @@ function flushSoon(): void {
  * the kernel, the rest is sent.
  */
 function flushAtExit(): void {
-  exiting = true;
   existingReactor()?.flush();
   for (const each of waiting) if (each.dirty) each.flushNow();
 }
@@ -53,7 +51,7 @@ function isExiting(): boolean {
 
 /** Has one flushed when the code that runs now is over: everybody who writes in one turn is flushed together. */
 export function flushLater(dirty: Dirty): void {
-  if (exiting || isExiting()) {
+  if (isExiting()) {
     // A listener of the end has written: no turn follows.
     existingReactor()?.flush();
     dirty.flushNow();

@@ -1,4 +1,5 @@
 import net from 'node:net';
+import { binding, isRestricted } from '../node-binding.ts';
 
 /** What `stream_wrap` reports through: see `lib/internal/stream_base_commons.js` of Node. */
 interface StreamBinding {
@@ -40,21 +41,6 @@ export interface Internals {
   readonly reinitialize: symbol;
 }
 
-type Binding = (name: string) => Record<string, unknown>;
-
-/** Asks for one of Node's bindings, without the warning that `--pending-deprecation` gives to who does. */
-export function binding(name: string): Record<string, unknown> {
-  const { binding: ask } = process as unknown as { binding: Binding };
-  const before = process.noDeprecation;
-  process.noDeprecation = true;
-  try {
-    return ask.call(process, name);
-  } finally {
-    if (before === undefined) Reflect.deleteProperty(process, 'noDeprecation');
-    else process.noDeprecation = before;
-  }
-}
-
 /** The symbol of that description among the keys of an object. */
 export function symbolOf(of: object, description: string): symbol | undefined {
   return Object.getOwnPropertySymbols(of).find((symbol) => symbol.description === description);
@@ -73,8 +59,8 @@ function probe(): object {
 }
 
 function find(): Internals | null {
-  // With the permission model Node's own handles ask whether they may.
-  if ('permission' in process && process.permission !== undefined) return null;
+  // Node's own handles ask whether they may.
+  if (isRestricted()) return null;
   try {
     const stream = binding('stream_wrap') as unknown as StreamBinding;
     const tcp = binding('tcp_wrap') as { TCP: HandleClass; constants: { SOCKET: number; SERVER: number } };

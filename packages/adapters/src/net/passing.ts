@@ -1,7 +1,8 @@
 import { reactor } from '@ouro/runtime/driver';
 import { dgramInternals } from '../dgram/internals.ts';
 import { UdpHandle } from '../dgram/udp-handle.ts';
-import { binding, type Internals, internals, type NativeHandle } from './internals.ts';
+import { binding } from '../node-binding.ts';
+import { type Internals, internals, type NativeHandle } from './internals.ts';
 import { StreamHandle } from './stream-handle.ts';
 import { TcpHandle } from './tcp-handle.ts';
 

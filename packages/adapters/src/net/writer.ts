@@ -167,6 +167,20 @@ export class Writer implements Completion, BatchEnd {
     return sent - ofStage;
   }
 
+  /**
+   * Sends the stage at once, as far as the kernel takes it, unless something else comes first.
+   *
+   * @returns 0, or the errno that has ended writing. Whoever is to know must be told of it: the kernel says once why a connection has
+   * ended, and neither an op nor the receive would hear it again
+   */
+  #sendStage(): number {
+    if (this.#stage === null || this.#segments.length > 0) return 0;
+    const sent = this.#sendAtOnce([]);
+    if (sent >= 0) return 0;
+    this.#refused(sent);
+    return sent;
+  }
+
   /** Nothing can be sent any more; what had been taken as written goes with it. */
   #refused(errno: number): void {
     if (this.#stage !== null) giveStage(this.#stage);
@@ -190,14 +204,10 @@ export class Writer implements Completion, BatchEnd {
    */
   flush(alone = false): void {
     if (this.#slot >= 0) return;
-    if (alone && this.#stage !== null && this.#segments.length === 0 && this.#closed === null) {
-      // (The kernel tells once why a connection has ended: neither an op nor the receive would say it again.)
-      const sent = this.#sendAtOnce([]);
-      if (sent < 0) {
-        this.#refused(sent);
-        this.#listener.writeFailed(sent);
-        return;
-      }
+    const refused = alone && this.#closed === null ? this.#sendStage() : 0;
+    if (refused < 0) {
+      this.#listener.writeFailed(refused);
+      return;
     }
     this.#closeStage();
     const segments = this.#segments;
@@ -325,16 +335,15 @@ export class Writer implements Completion, BatchEnd {
     this.#shutdown = done;
     if (this.#slot >= 0) return;
     // What fits the socket's buffer, so that the end goes out right behind it.
-    const sent = this.#stage !== null && this.#segments.length === 0 ? this.#sendAtOnce([]) : 0;
-    if (sent >= 0) {
+    const refused = this.#sendStage();
+    if (refused === 0) {
       this.flush();
       return;
     }
-    this.#refused(sent);
     this.#shutdown = null;
     process.nextTick(() => {
-      if (this.#closed === null) this.#listener.writeFailed(sent);
-      done(sent);
+      if (this.#closed === null) this.#listener.writeFailed(refused);
+      done(refused);
     });
   }
 
